@@ -11,6 +11,21 @@ export {
   put32,
   toHex,
 } from './bytes.ts';
+export {
+  checksum,
+  combine,
+  completeChecksum,
+  copyAndSum,
+  pseudoHeaderSum,
+  pseudoHeaderSum4,
+  sum,
+  transportChecksum,
+  update16,
+  update32,
+  updateUdp16,
+  updateUdp32,
+  verifyTransport,
+} from './checksum.ts';
 export { type Clock, FlushQueue, systemClock, type Timer, TimerQueue } from './clock.ts';
 export {
   type AbortSignalLike,
@@ -51,5 +66,76 @@ export {
   VLAN_TAG,
   writeEthernet,
 } from './wire/ethernet.ts';
-export { IPV4_DF, IPV4_HEADER, IPV4_MF, IPV4_OFFSET_MASK, IpProtocol } from './wire/ipv4.ts';
-export { IPV6_FRAGMENT_HEADER, IPV6_HEADER, ipv6Transport } from './wire/ipv6.ts';
+export * as icmp from './wire/icmp.ts';
+export {
+  ICMP_CHECKSUM,
+  ICMP_HEADER,
+  IcmpTimeExceeded,
+  IcmpType,
+  IcmpUnreachable,
+} from './wire/icmp.ts';
+export * as icmpv6 from './wire/icmpv6.ts';
+export {
+  ICMPV6_CHECKSUM,
+  ICMPV6_HEADER,
+  Icmpv6TimeExceeded,
+  Icmpv6Type,
+  Icmpv6Unreachable,
+} from './wire/icmpv6.ts';
+export * as ipv4 from './wire/ipv4.ts';
+export {
+  IPV4_CHECKSUM,
+  IPV4_DF,
+  IPV4_DST,
+  IPV4_FRAGMENT,
+  IPV4_HEADER,
+  IPV4_ID,
+  IPV4_MF,
+  IPV4_OFFSET_MASK,
+  IPV4_PROTOCOL,
+  IPV4_SRC,
+  IPV4_TOTAL_LENGTH,
+  IPV4_TTL,
+  IpProtocol,
+  type Ipv4Fields,
+  type Ipv4Header,
+  ipv4ChecksumOk,
+  writeIpv4,
+} from './wire/ipv4.ts';
+export * as ipv6 from './wire/ipv6.ts';
+export {
+  IPV6_DST,
+  IPV6_FRAGMENT_HEADER,
+  IPV6_HEADER,
+  IPV6_HOP_LIMIT,
+  IPV6_NEXT_HEADER,
+  IPV6_PAYLOAD_LENGTH,
+  IPV6_SRC,
+  type Ipv6Fields,
+  type Ipv6Header,
+  ipv6Transport,
+  writeIpv6,
+} from './wire/ipv6.ts';
+export * as tcp from './wire/tcp.ts';
+export {
+  TCP_ACK,
+  TCP_CHECKSUM,
+  TCP_DATA_OFFSET,
+  TCP_DST_PORT,
+  TCP_FLAGS,
+  TCP_HEADER,
+  TCP_MAX_HEADER,
+  TCP_SEQ,
+  TCP_SRC_PORT,
+  TCP_URGENT,
+  TCP_WINDOW,
+  TcpFlag,
+} from './wire/tcp.ts';
+export * as udp from './wire/udp.ts';
+export {
+  UDP_CHECKSUM,
+  UDP_DST_PORT,
+  UDP_HEADER,
+  UDP_LENGTH,
+  UDP_SRC_PORT,
+} from './wire/udp.ts';

@@ -15,6 +15,11 @@ interface Host {
   clearTimeout(timer: HostTimer | number): void;
   queueMicrotask(callback: () => void): void;
   crypto: { getRandomValues<T extends Uint8Array | Uint32Array>(array: T): T };
+  atob(base64: string): string;
+  WebAssembly?: {
+    Module: new (bytes: Uint8Array) => object;
+    Instance: new (module: object) => { exports: Record<string, unknown> };
+  };
 }
 
 const host = globalThis as unknown as Host;
@@ -64,4 +69,19 @@ export function fillRandom(bytes: Uint8Array): Uint8Array {
     host.crypto.getRandomValues(bytes.subarray(at, Math.min(at + 65536, bytes.length)));
   }
   return bytes;
+}
+
+/**
+ * The exports of a small module, compiled on the spot; null where WebAssembly, its SIMD part or the permission to compile
+ * is missing (a page's content security policy).
+ */
+export function instantiateWasm(base64: string): Record<string, unknown> | null {
+  const { WebAssembly: wasm } = host;
+  if (wasm === undefined) return null;
+  const bytes = Uint8Array.from(host.atob(base64), (char) => char.charCodeAt(0));
+  try {
+    return new wasm.Instance(new wasm.Module(bytes)).exports;
+  } catch {
+    return null;
+  }
 }
