@@ -1,4 +1,13 @@
 export {
+  assertCleanCapture,
+  Capture,
+  type CaptureCheck,
+  type CaptureOptions,
+  type CaptureReport,
+  countInCapture,
+  inspectCapture,
+} from './capture.ts';
+export {
   type DeviceRig,
   type L2Rig,
   type L3Rig,
@@ -19,6 +28,15 @@ export {
   type UdpFields,
 } from './dissect.ts';
 export {
+  freeSubnet,
+  Netns,
+  type NetnsOptions,
+  type Subnet,
+  sweepStale,
+  type VethOptions,
+  withNetns,
+} from './netns.ts';
+export {
   arpMismatches,
   assertPacket,
   describePacket,
@@ -27,4 +45,13 @@ export {
   packetMismatches,
 } from './packets.ts';
 export { poisoningPipeL2, poisoningPipeL3, poisonL2, poisonL3 } from './poison.ts';
+export { BackgroundProcess, type RunOptions, type RunResult, run, spawn } from './process.ts';
+export {
+  findTool,
+  missingRequirements,
+  type Requirements,
+  requireTools,
+  TOOL_PACKAGES,
+} from './requirements.ts';
+export { type UntilOptions, until } from './until.ts';
 export { VirtualClock } from './virtual-clock.ts';
