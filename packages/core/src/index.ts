@@ -49,7 +49,9 @@ export {
   type PacketHandler,
 } from './device.ts';
 export { PktkitError, type PktkitErrorCode } from './errors.ts';
+export { FlowTable, type FlowTableOptions } from './flow-table.ts';
 export { Frame } from './frame.ts';
+export { hashSecret, hashWord, spread } from './hash.ts';
 export { IpAddr, type IpFamily, Prefix, V4_MAPPED_WORD } from './ip.ts';
 export { MacAddr, readMac, writeMac } from './mac.ts';
 export { Accept, CHECKSUM_PARTIAL, CHECKSUM_TRUSTED, SEGMENT_SIZE_MASK } from './offload.ts';
