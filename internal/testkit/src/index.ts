@@ -51,6 +51,7 @@ export {
   missingRequirements,
   type Requirements,
   requireTools,
+  scaled,
   TOOL_PACKAGES,
 } from './requirements.ts';
 export { type UntilOptions, until } from './until.ts';

@@ -97,3 +97,8 @@ export function requireTools(
   t.skip(what);
   return false;
 }
+
+/** `full`, or `quick` where a person wants an answer soon (`PKTKIT_E2E_QUICK=1`, as `npm test` sets). */
+export function scaled(full: number, quick: number): number {
+  return process.env.PKTKIT_E2E_QUICK === '1' ? quick : full;
+}
