@@ -21,4 +21,5 @@ export type {
   X25519PublicKey,
 } from './provider.ts';
 export { Secret } from './secret.ts';
+export { wasmProvider, wasmProviderSync } from './wasm/index.ts';
 export { equalConstantTime, TAG_LENGTH } from './windows.ts';

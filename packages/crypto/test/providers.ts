@@ -1,9 +1,13 @@
 /** Every provider that this machine can run: each suite runs on all of them. */
 
-import { type CryptoProvider, nobleProvider } from '@pktkit/crypto';
+import { type CryptoProvider, nobleProvider, wasmProviderSync } from '@pktkit/crypto';
 import { nodeProvider } from '@pktkit/crypto/node';
 
-export const providers: readonly CryptoProvider[] = [nobleProvider(), nodeProvider()];
+export const providers: readonly CryptoProvider[] = [
+  nobleProvider(),
+  nodeProvider(),
+  wasmProviderSync(),
+];
 
 export function hex(text: string): Uint8Array {
   const digits = text.replace(/[\s:]/g, '');
