@@ -52,6 +52,14 @@ export { PktkitError, type PktkitErrorCode } from './errors.ts';
 export { FlowTable, type FlowTableOptions } from './flow-table.ts';
 export { Frame } from './frame.ts';
 export { hashSecret, hashWord, spread } from './hash.ts';
+export {
+  ICMP_ERROR_ROOM,
+  IcmpError,
+  type IcmpErrorKind,
+  mayAnswerWithError,
+  TokenBucket,
+  writeIcmpError,
+} from './icmp-error.ts';
 export { IpAddr, type IpFamily, Prefix, V4_MAPPED_WORD } from './ip.ts';
 export { MacAddr, readMac, writeMac } from './mac.ts';
 export { Accept, CHECKSUM_PARTIAL, CHECKSUM_TRUSTED, SEGMENT_SIZE_MASK } from './offload.ts';
