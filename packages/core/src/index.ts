@@ -53,11 +53,9 @@ export { FlowTable, type FlowTableOptions } from './flow-table.ts';
 export { Frame } from './frame.ts';
 export { hashSecret, hashWord, spread } from './hash.ts';
 export {
-  ICMP_ERROR_ROOM,
-  IcmpError,
-  type IcmpErrorKind,
+  ErrorLimiter,
+  MAX_ICMP_ERROR,
   mayAnswerWithError,
-  TokenBucket,
   writeIcmpError,
 } from './icmp-error.ts';
 export { IpAddr, type IpFamily, Prefix, V4_MAPPED_WORD } from './ip.ts';
