@@ -1,0 +1,11 @@
+export { HostError, tryLibc } from './native.ts';
+export { type NetlinkMessage, NetlinkSocket } from './netlink.ts';
+export { inNetns, type Netns, netnsPath } from './netns.ts';
+export { type ReactorStats, reactorStats } from './reactor.ts';
+export {
+  TunDescriptor,
+  type TunDescriptorOptions,
+  type TunDescriptorStats,
+  type TunReceive,
+} from './tun-descriptor.ts';
+export { readVnet, VNET_HEADER, VNET_INVALID, writeVnet } from './vnet.ts';
