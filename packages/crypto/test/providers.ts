@@ -1,12 +1,25 @@
-/** Every provider that this machine can run: each suite runs on all of them. */
+/** Every provider that this machine can run, and helpers: each suite runs on all of them. */
 
-import { type CryptoProvider, nobleProvider, wasmProviderSync } from '@pktkit/crypto';
-import { nodeProvider } from '@pktkit/crypto/node';
+import {
+  type Aead,
+  type CryptoProvider,
+  type Hasher,
+  nobleProvider,
+  wasmProviderSync,
+} from '@pktkit/crypto';
+import { nodeProvider, opensslProvider } from '@pktkit/crypto/node';
 
-export const providers: readonly CryptoProvider[] = [
-  nobleProvider(),
-  nodeProvider(),
-  wasmProviderSync(),
+export interface NamedProvider {
+  readonly title: string;
+  readonly provider: CryptoProvider;
+}
+
+export const providers: readonly NamedProvider[] = [
+  { title: 'noble', provider: nobleProvider() },
+  { title: 'wasm', provider: wasmProviderSync() },
+  { title: 'node:crypto', provider: nodeProvider({ wasm: false }) },
+  { title: 'OpenSSL, public functions', provider: opensslProvider({ publicOnly: true }) },
+  { title: 'OpenSSL', provider: opensslProvider() },
 ];
 
 export function hex(text: string): Uint8Array {
@@ -26,7 +39,7 @@ export function ascii(text: string): Uint8Array {
 
 /** Seals whole arrays: the text followed by its tag. */
 export function sealed(
-  cipher: import('@pktkit/crypto').Aead,
+  cipher: Aead,
   nonce: Uint8Array,
   text: Uint8Array,
   aad: Uint8Array | null = null,
@@ -38,7 +51,7 @@ export function sealed(
 
 /** Opens whole arrays; `null` for a forgery. */
 export function opened(
-  cipher: import('@pktkit/crypto').Aead,
+  cipher: Aead,
   nonce: Uint8Array,
   message: Uint8Array,
   aad: Uint8Array | null = null,
@@ -49,9 +62,25 @@ export function opened(
   return good ? out : null;
 }
 
-export function digestOf(hasher: import('@pktkit/crypto').Hasher, text: Uint8Array): Uint8Array {
+export function digestOf(hasher: Hasher, text: Uint8Array): Uint8Array {
   const out = new Uint8Array(hasher.length);
   hasher.update(text, 0, text.length);
   hasher.finish(out, 0);
   return out;
+}
+
+/** A small seeded generator (mulberry32), so that a failing case replays. */
+export function seeded(seed: number): (bound: number) => number {
+  let state = seed >>> 0;
+  return (bound) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) % bound;
+  };
+}
+
+export function randomFill(random: (bound: number) => number, bytes: Uint8Array): Uint8Array {
+  for (let i = 0; i < bytes.length; i++) bytes[i] = random(256);
+  return bytes;
 }

@@ -34,8 +34,8 @@ function load(name: string): Group[] {
   return JSON.parse(readFileSync(new URL(`${name}_test.json`, folder), 'utf8')).testGroups;
 }
 
-for (const provider of providers) {
-  describe.skipIf(!present)(`Wycheproof on ${provider.name}`, () => {
+for (const { title, provider } of providers) {
+  describe.skipIf(!present)(`Wycheproof on ${title}`, () => {
     it('ChaCha20-Poly1305', () => {
       const ran = aeadCases('chacha20_poly1305', 96, () => 'chacha20poly1305');
       expect(ran).toBeGreaterThan(300);

@@ -1,1 +1,8 @@
-export { nodeProvider } from './node-provider.ts';
+export {
+  type NodeProviderOptions,
+  nodeProvider,
+  type OpenSslProviderOptions,
+  opensslProvider,
+  type ProviderOptions,
+  provider,
+} from './node-provider.ts';
