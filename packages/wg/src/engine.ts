@@ -98,6 +98,14 @@ export class Engine {
     this.#limiter = new SourceLimiter(random);
   }
 
+  get clock(): Clock {
+    return this.#core.clock;
+  }
+
+  get link(): Link {
+    return this.#core.link;
+  }
+
   get identities(): readonly Identity[] {
     return this.#identities;
   }

@@ -1,11 +1,31 @@
+export { AllowedIps } from './allowed-ips.ts';
+export {
+  ConfigFile,
+  type EndpointName,
+  formatConfig,
+  formatEndpoint,
+  type InterfaceConfig,
+  type PeerConfig,
+  parseConfig,
+  parseEndpoint,
+  type WgConfig,
+  WgConfigError,
+} from './config.ts';
+export { DEFAULT_MTU, TIMINGS, type Timings } from './constants.ts';
+export {
+  type AllowedPeerOptions,
+  WireGuard,
+  type WireGuardOptions,
+  type WireGuardStats,
+} from './device.ts';
 export { Engine, type EngineOptions } from './engine.ts';
 export type { EngineLimits } from './engine-core.ts';
-export {
+export type {
   Identity,
-  type IdentityEvents,
-  type IdentityOptions,
-  type PeerOptions,
-  type PeerRequest,
+  IdentityEvents,
+  IdentityOptions,
+  PeerOptions,
+  PeerRequest,
 } from './identity.ts';
 export {
   derivePublicKey,
@@ -16,5 +36,12 @@ export {
   parseKey,
 } from './keys.ts';
 export { type Link, NO_ENDPOINT } from './link.ts';
-export { Peer, type PeerStats } from './peer.ts';
+export type { Peer, PeerStats } from './peer.ts';
+export {
+  PeerDevice,
+  type PeerDeviceStats,
+  PeerNetworks,
+  type PeerNetworksOptions,
+} from './peer-networks.ts';
 export type { EngineStats } from './stats.ts';
+export { answerUapi, MAX_REQUEST, type UapiPort } from './uapi.ts';

@@ -3,6 +3,8 @@
  * link gives out; on the data path they are compared and passed on, nothing else.
  */
 
+import type { IpAddr } from '@pktkit/core';
+
 /** No endpoint is known. */
 export const NO_ENDPOINT = -1;
 
@@ -16,6 +18,8 @@ export interface Link {
   describe(endpoint: number, out: Uint8Array, off: number): number;
   /** For people and for `wg show`: `192.0.2.1:51820` or `[2001:db8::1]:51820`. */
   format(endpoint: number): string;
+  /** The endpoint of an address; `NO_ENDPOINT` where the link cannot reach addresses of this kind. */
+  intern(address: IpAddr, port: number): number;
   /** The engine keeps this endpoint for a peer: its number must go on meaning the same until released as often. */
   retain(endpoint: number): void;
   release(endpoint: number): void;

@@ -167,7 +167,10 @@ export class Peer {
     this.persistentKeepalive = seconds;
     this.#persistentAt = NEVER;
     if (started && this.endpoint !== NO_ENDPOINT) this.sendKeepalive();
-    else if (seconds > 0) this.#arm((this.#persistentAt = this.#clock.now + seconds * 1000));
+    else if (seconds > 0) {
+      this.#persistentAt = this.#clock.now + seconds * 1000;
+      this.#arm(this.#persistentAt);
+    }
   }
 
   /** Removes the peer by itself at this time of the clock; `Infinity` for never. */
@@ -191,7 +194,7 @@ export class Peer {
       this.#initiate(false);
       return;
     }
-    this.#core.sealer.send(session, packet, now);
+    this.#core.sealer.send(session, packet);
     this.#afterSend(session, now);
   }
 
@@ -253,7 +256,8 @@ export class Peer {
     this.#traversal(now);
     if (!isKeepalive) {
       if (this.#keepaliveAt === NEVER) {
-        this.#arm((this.#keepaliveAt = now + this.#core.timings.keepaliveTimeout));
+        this.#keepaliveAt = now + this.#core.timings.keepaliveTimeout;
+        this.#arm(this.#keepaliveAt);
       } else {
         this.#needAnotherKeepalive = true;
       }
@@ -414,7 +418,8 @@ export class Peer {
     session.opener = provider.aead('chacha20poly1305', keys.receive);
     keys.send.fill(0);
     keys.receive.fill(0);
-    this.#arm((this.#eraseAt = now + this.#core.timings.rejectAfterTime * 3));
+    this.#eraseAt = now + this.#core.timings.rejectAfterTime * 3;
+    this.#arm(this.#eraseAt);
   }
 
   #drop(session: Session | null): void {
@@ -432,7 +437,8 @@ export class Peer {
     if (now - this.#lastSentHandshake < this.#core.timings.rekeyTimeout) {
       // Too soon. When no handshake is under way, the timer makes up for this one.
       if (this.#retryAt === NEVER && this.pending === null) {
-        this.#arm((this.#retryAt = this.#lastSentHandshake + this.#retryDelay()));
+        this.#retryAt = this.#lastSentHandshake + this.#retryDelay();
+        this.#arm(this.#retryAt);
       }
       return;
     }
@@ -444,7 +450,8 @@ export class Peer {
     const core = this.#core;
     this.#drop(this.pending);
     this.pending = null;
-    this.#arm((this.#retryAt = now + this.#retryDelay()));
+    this.#retryAt = now + this.#retryDelay();
+    this.#arm(this.#retryAt);
     if (this.endpoint === NO_ENDPOINT) {
       core.stats.dropNoEndpoint++;
       return;
@@ -533,7 +540,8 @@ export class Peer {
   #afterSend(session: Session, now: number): void {
     if (this.#newHandshakeAt === NEVER) {
       const { keepaliveTimeout } = this.#core.timings;
-      this.#arm((this.#newHandshakeAt = now + keepaliveTimeout + this.#retryDelay()));
+      this.#newHandshakeAt = now + keepaliveTimeout + this.#retryDelay();
+      this.#arm(this.#newHandshakeAt);
     }
     this.#authenticatedSent(now);
     this.#refreshAfterSend(session, now);
@@ -557,7 +565,7 @@ export class Peer {
   #refreshAfterSend(session: Session, now: number): void {
     const { timings } = this.#core;
     if (
-      session.sent > timings.rekeyAfterMessages ||
+      session.sent >= timings.rekeyAfterMessages ||
       (session.isInitiator && now - session.createdAt >= timings.rekeyAfterTime)
     ) {
       this.#initiate(false);

@@ -1,12 +1,21 @@
-import type { Packet } from '@pktkit/core';
-import { put16, put32 } from '@pktkit/core';
+import { Packet, put16, put32 } from '@pktkit/core';
 import { type CryptoProvider, nobleProvider } from '@pktkit/crypto';
 import { nodeProvider } from '@pktkit/crypto/node';
 import { VirtualClock } from '@pktkit/testkit';
-import { Engine, type EngineOptions, type Link } from '../src/index.ts';
+import {
+  Engine,
+  type EngineOptions,
+  generatePrivateKey,
+  type Identity,
+  type Link,
+  type Peer,
+} from '@pktkit/wg';
 
+const shared = nodeProvider();
+
+/** Node's own cryptography; `WG_TEST_PROVIDER=noble` runs the suite on the portable tier. */
 export function testProvider(): CryptoProvider {
-  return process.env.WG_TEST_PROVIDER === 'noble' ? nobleProvider() : nodeProvider();
+  return process.env.WG_TEST_PROVIDER === 'noble' ? nobleProvider() : shared;
 }
 
 export interface Datagram {
@@ -58,6 +67,7 @@ export class Net {
         return 6;
       },
       format: (endpoint) => `10.0.${endpoint >>> 8}.${endpoint & 255}:51820`,
+      intern: (address) => (address.family === 4 ? address.v4 & 0xffff : -1),
       retain: (endpoint) => {
         this.holds.set(endpoint, (this.holds.get(endpoint) ?? 0) + 1);
       },
@@ -101,4 +111,54 @@ export function tagOf(packet: Packet): number {
   return (
     ((buf[off + 28] << 24) | (buf[off + 29] << 16) | (buf[off + 30] << 8) | buf[off + 31]) >>> 0
   );
+}
+
+export interface Pair {
+  net: Net;
+  a: Engine;
+  b: Engine;
+  left: Identity;
+  right: Identity;
+  toA: Peer;
+  toB: Peer;
+  atA: { endpoint: number };
+  atB: { endpoint: number };
+  /** Tags of the packets that have arrived at b, and at a. */
+  received: number[];
+  back: number[];
+  /** Sends a packet with this tag from a to b, and from b to a. */
+  say(tag: number): void;
+  answer(tag: number): void;
+}
+
+/** Two engines that know each other; only a knows where the other is. */
+export function pair(
+  options: Partial<EngineOptions> = {},
+  psk?: Uint8Array,
+  net = new Net(),
+): Pair {
+  const atA = { endpoint: 1 };
+  const atB = { endpoint: 2 };
+  const a = net.engine(atA, options);
+  const b = net.engine(atB, options);
+  const received: number[] = [];
+  const back: number[] = [];
+  const left = a.addIdentity({
+    privateKey: generatePrivateKey(),
+    onPacket: (_peer, packet) => back.push(tagOf(packet)),
+  });
+  const right = b.addIdentity({
+    privateKey: generatePrivateKey(),
+    onPacket: (_peer, packet) => received.push(tagOf(packet)),
+  });
+  const toB = left.addPeer({ publicKey: right.publicKey, endpoint: 2, presharedKey: psk });
+  const toA = right.addPeer({ publicKey: left.publicKey, presharedKey: psk });
+  const say = (tag: number) => toB.send(Packet.of(ipv4('10.1.0.1', '10.1.0.2', 100, tag)));
+  const answer = (tag: number) => toA.send(Packet.of(ipv4('10.1.0.2', '10.1.0.1', 100, tag)));
+  return { net, a, b, left, right, toA, toB, atA, atB, received, back, say, answer };
+}
+
+/** How many datagrams of a type the net has carried since `from`. */
+export function countType(net: Net, type: number, from = 0): number {
+  return net.log.slice(from).filter(({ bytes }) => bytes[0] === type).length;
 }
