@@ -364,6 +364,8 @@ export interface TcpStackStats {
   dropPieces: number;
   /** A RST that did not hit RCV.NXT exactly (RFC 5961 §3). */
   dropReset: number;
+  /** A stateless answer beyond what one batch may queue. */
+  dropReplies: number;
   /** An ICMP error that quotes nothing that is in flight (RFC 5927). */
   dropIcmp: number;
 }
