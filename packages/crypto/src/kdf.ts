@@ -1,8 +1,8 @@
 /** Key derivation over any provider's HMAC. */
 
-import type { CryptoProvider, HashName, KeyInput } from './provider.ts';
+import type { CryptoProvider, HashName, KeyInput, Mac } from './provider.ts';
 import { keyBytes } from './secret.ts';
-import { checkWindow } from './windows.ts';
+import { copyWindow } from './windows.ts';
 
 const ONE = new Uint8Array([1]);
 
@@ -52,13 +52,13 @@ export function hkdf(
  * bytes as windows are given. `key`, the chaining key, may be one of the outputs.
  */
 export class NoiseKdf {
-  readonly #provider: CryptoProvider;
+  readonly #mac: Mac;
   readonly #first = new Uint8Array(33);
   readonly #second = new Uint8Array(33);
   readonly #prk = new Uint8Array(32);
 
   constructor(provider: CryptoProvider) {
-    this.#provider = provider;
+    this.#mac = provider.hmac('blake2s', this.#prk);
   }
 
   kdf1(out1: Uint8Array, key: Uint8Array, input: Uint8Array): void {
@@ -79,6 +79,7 @@ export class NoiseKdf {
     this.derive(key, input, 0, input.length, out1, out2, out3);
   }
 
+  /** The same with the input as a window, and as many outputs as are not `null`. */
   derive(
     key: Uint8Array,
     input: Uint8Array,
@@ -88,31 +89,37 @@ export class NoiseKdf {
     out2: Uint8Array | null,
     out3: Uint8Array | null,
   ): void {
-    checkWindow(key, 0, 32, 'chaining key');
-    const extract = this.#provider.hmac('blake2s', key);
-    extract.update(input, inputOff, inputLen);
-    extract.finish(this.#prk, 0);
-    extract.wipe();
-    const expand = this.#provider.hmac('blake2s', this.#prk);
+    const mac = this.#mac;
+    const prk = this.#prk;
     const first = this.#first;
-    expand.update(ONE, 0, 1);
-    expand.finish(first, 0);
+    const second = this.#second;
+    mac.rekey(key);
+    mac.update(input, inputOff, inputLen);
+    mac.finish(prk, 0);
+    mac.rekey(prk);
+    mac.update(ONE, 0, 1);
+    mac.finish(first, 0);
     if (out2 !== null) {
-      const second = this.#second;
       first[32] = 2;
-      expand.update(first, 0, 33);
-      expand.finish(second, 0);
+      mac.update(first, 0, 33);
+      mac.finish(second, 0);
       if (out3 !== null) {
         second[32] = 3;
-        expand.update(second, 0, 33);
-        expand.finish(out3, 0);
+        mac.update(second, 0, 33);
+        mac.finish(out3, 0);
       }
-      out2.set(second.subarray(0, 32));
-      second.fill(0);
+      copyWindow(out2, 0, second, 0, 32);
     }
-    out1.set(first.subarray(0, 32));
-    first.fill(0);
-    this.#prk.fill(0);
-    expand.wipe();
+    copyWindow(out1, 0, first, 0, 32);
+    for (let i = 0; i < 33; i++) {
+      first[i] = 0;
+      second[i] = 0;
+    }
+    for (let i = 0; i < 32; i++) prk[i] = 0;
+  }
+
+  /** Forgets the last key. The object stays usable. */
+  wipe(): void {
+    this.#mac.rekey(this.#prk);
   }
 }

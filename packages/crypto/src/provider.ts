@@ -141,6 +141,8 @@ export interface Mac extends Hasher, Wipeable {
    * unless said otherwise; a truncated tag has at least 10 bytes, RFC 2104 §5).
    */
   verify(tag: Uint8Array, tagOff: number, tagLen?: number): boolean;
+  /** Starts over under another key, without a new object: Noise derives a chain of keys for every message. */
+  rekey(key: KeyInput): void;
 }
 
 /** An unauthenticated cipher under one key. Authenticate before decrypting. */

@@ -149,6 +149,31 @@ for (const { title, provider } of providers) {
       compareHash(random, provider.hash('blake2s'), noble.hash('blake2s'), long);
     });
 
+    it('a MAC with a new key is a new MAC', () => {
+      const random = seeded(12);
+      for (const make of [
+        (key: Uint8Array, from = provider) => from.hmac('blake2s', key),
+        (key: Uint8Array, from = provider) => from.hmac('sha256', key),
+        (key: Uint8Array, from = provider) => from.blake2s(16, key),
+      ]) {
+        const mac = make(new Uint8Array(32));
+        for (let i = 0; i < 40; i++) {
+          const key = randomFill(random, new Uint8Array(1 + random(32)));
+          const text = randomFill(random, new Uint8Array(random(200)));
+          mac.update(text, 0, text.length >> 1);
+          mac.rekey(key);
+          expect(key.some((byte) => byte !== 0) || key.length < 3, 'the key is left alone').toBe(
+            true,
+          );
+          const expected = toHex(digestOf(make(key, noble), text));
+          expect(toHex(digestOf(mac, text)), mac.name).toBe(expected);
+          expect(toHex(digestOf(mac, text)), `${mac.name} again`).toBe(expected);
+        }
+        mac.wipe();
+        expect(() => mac.rekey(new Uint8Array(32))).toThrow();
+      }
+    });
+
     it('hashes and HMAC', () => {
       const random = seeded(8);
       for (const name of ['md5', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512'] as const) {

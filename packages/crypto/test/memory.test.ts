@@ -12,9 +12,9 @@ describe('memory', () => {
   it('allocates nothing per message on the fast tiers', () => {
     const bytes = JSON.parse(child('allocation')) as Record<string, number>;
     expect(Object.keys(bytes)).toHaveLength(12);
-    // Less than one word each: what is left is the measuring itself.
+    // The smallest object, a boxed number, has 16 bytes: half of one is the measuring itself and the compiler's.
     for (const [name, perMessage] of Object.entries(bytes))
-      expect(perMessage, name).toBeLessThan(4);
+      expect(perMessage, name).toBeLessThan(8);
   }, 120_000);
 });
 

@@ -4,10 +4,11 @@ import { blake2s } from '@noble/hashes/blake2.js';
 import { hmac } from '@noble/hashes/hmac.js';
 import { md5, sha1 } from '@noble/hashes/legacy.js';
 import { sha224, sha256, sha384, sha512 } from '@noble/hashes/sha2.js';
-import type { Hasher, Mac } from '../provider.ts';
+import type { Hasher, KeyInput, Mac } from '../provider.ts';
+import { keyBytes } from '../secret.ts';
 import type { PlainHashName } from '../suite.ts';
 import { verifyMac } from '../verify.ts';
-import { checkWindow, wiped } from '../windows.ts';
+import { checkWindow, NO_BYTES, wiped } from '../windows.ts';
 
 interface Running {
   update(bytes: Uint8Array): unknown;
@@ -18,21 +19,22 @@ interface Running {
 
 export function nobleHash(name: PlainHashName): Hasher {
   const hash = hashOf(name);
-  return new NobleMac(name, hash.outputLen, hash.create(), null);
+  return new NobleMac(name, hash.outputLen, () => hash.create(), null);
 }
 
 export function nobleHmac(name: PlainHashName, key: Uint8Array): Mac {
   const hash = hashOf(name);
-  return new NobleMac(`hmac-${name}`, hash.outputLen, hmac.create(hash, key), key);
+  return new NobleMac(`hmac-${name}`, hash.outputLen, (bytes) => hmac.create(hash, bytes), key);
 }
 
 export function nobleBlake2s(length: number, key: Uint8Array | null): Mac {
-  const start = blake2s.create(key === null ? { dkLen: length } : { dkLen: length, key });
+  const start = (bytes: Uint8Array): unknown =>
+    blake2s.create(bytes.length === 0 ? { dkLen: length } : { dkLen: length, key: bytes });
   return new NobleMac('blake2s', length, start, key);
 }
 
 export function nobleHmacBlake2s(key: Uint8Array): Mac {
-  return new NobleMac('hmac-blake2s', 32, hmac.create(blake2s, key), key);
+  return new NobleMac('hmac-blake2s', 32, (bytes) => hmac.create(blake2s, bytes), key);
 }
 
 function hashOf(name: PlainHashName): typeof sha256 | typeof sha512 | typeof md5 | typeof sha1 {
@@ -56,16 +58,23 @@ function hashOf(name: PlainHashName): typeof sha256 | typeof sha512 | typeof md5
 class NobleMac implements Mac {
   readonly name: string;
   readonly length: number;
+  readonly #make: (key: Uint8Array) => unknown;
   #start: Running | null;
   #running: Running;
-  #key: Uint8Array | null;
 
-  constructor(name: string, length: number, start: unknown, key: Uint8Array | null) {
+  constructor(
+    name: string,
+    length: number,
+    make: (key: Uint8Array) => unknown,
+    key: Uint8Array | null,
+  ) {
     this.name = name;
     this.length = length;
-    this.#start = start as Running;
+    this.#make = make;
+    // noble's objects take in the key at once.
+    this.#start = make(key ?? NO_BYTES) as Running;
     this.#running = this.#start._cloneInto();
-    this.#key = key;
+    key?.fill(0);
   }
 
   update(buf: Uint8Array, off: number, len: number): void {
@@ -87,6 +96,13 @@ class NobleMac implements Mac {
     return verifyMac(this, tag, tagOff, tagLen);
   }
 
+  rekey(key: KeyInput): void {
+    if (this.#start === null) wiped(this.name);
+    this.#start.destroy();
+    this.#start = this.#make(keyBytes(key)) as Running;
+    this.reset();
+  }
+
   reset(): void {
     if (this.#start === null) wiped(this.name);
     this.#running.destroy();
@@ -98,8 +114,6 @@ class NobleMac implements Mac {
     this.#start.destroy();
     this.#running.destroy();
     this.#start = null;
-    this.#key?.fill(0);
-    this.#key = null;
   }
 
   [Symbol.dispose](): void {

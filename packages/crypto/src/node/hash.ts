@@ -8,7 +8,8 @@ import {
   type Hmac,
   type KeyObject,
 } from 'node:crypto';
-import type { Hasher, Mac } from '../provider.ts';
+import type { Hasher, KeyInput, Mac } from '../provider.ts';
+import { keyBytes } from '../secret.ts';
 import type { PlainHashName } from '../suite.ts';
 import { verifyMac } from '../verify.ts';
 import { checkWindow, wiped } from '../windows.ts';
@@ -89,6 +90,12 @@ class NodeHmac implements Mac {
   }
 
   reset(): void {
+    this.#running = null;
+  }
+
+  rekey(key: KeyInput): void {
+    if (this.#key === null) wiped(this.name);
+    this.#key = createSecretKey(keyBytes(key));
     this.#running = null;
   }
 

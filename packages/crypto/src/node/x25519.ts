@@ -1,15 +1,20 @@
 /** X25519 over node:crypto with imported keys held: an agreement costs 29 µs where importing both costs 97. */
 
 import { Buffer } from 'node:buffer';
-import { createPrivateKey, createPublicKey, diffieHellman, type KeyObject } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  type JsonWebKey,
+  type KeyObject,
+} from 'node:crypto';
 import { publicBytes } from '../noble/x25519.ts';
 import type { X25519KeyPair, X25519PublicKey } from '../provider.ts';
 import type { X25519Suite } from '../suite.ts';
 import { checkWindow, isAllZero, wiped } from '../windows.ts';
 
-// RFC 8410 §7 and §4: the DER that stands in front of the 32 bytes of a private and of a public key.
-const PKCS8 = [48, 46, 2, 1, 0, 48, 5, 6, 3, 43, 101, 110, 4, 34, 4, 32];
-const SPKI = [48, 42, 48, 5, 6, 3, 43, 101, 110, 3, 33, 0];
+/** The point whose multiple is the public key (RFC 7748 §4.1). */
+const BASE = importPublic(Uint8Array.from({ length: 32 }, (_, i) => (i === 0 ? 9 : 0)));
 
 export const nodeX25519: X25519Suite = {
   keyPair: (secret) => new NodeKeyPair(secret),
@@ -33,11 +38,8 @@ class NodeKeyPair implements X25519KeyPair {
 
   constructor(secret: Uint8Array) {
     this.#secret = secret;
-    const der = prefixed(PKCS8, secret);
-    this.#key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
-    der.fill(0);
-    const spki = createPublicKey(this.#key).export({ format: 'der', type: 'spki' });
-    this.publicKey = Uint8Array.from(spki.subarray(SPKI.length));
+    this.#key = createPrivateKey({ key: jwk(secret, secret), format: 'jwk' });
+    this.publicKey = Uint8Array.from(diffieHellman({ privateKey: this.#key, publicKey: BASE }));
   }
 
   agree(dst: Uint8Array, dstOff: number, peer: Uint8Array | X25519PublicKey): boolean {
@@ -73,12 +75,19 @@ class NodeKeyPair implements X25519KeyPair {
 }
 
 function importPublic(bytes: Uint8Array): KeyObject {
-  return createPublicKey({ key: prefixed(SPKI, bytes), format: 'der', type: 'spki' });
+  return createPublicKey({ key: jwk(bytes), format: 'jwk' });
 }
 
-function prefixed(prefix: readonly number[], bytes: Uint8Array): Buffer {
-  const der = Buffer.alloc(prefix.length + bytes.length);
-  der.set(prefix);
-  der.set(bytes, prefix.length);
-  return der;
+/**
+ * RFC 8037 §2. Imported from this form, a key costs a tenth of what it costs as DER. Node takes `d` alone to make a
+ * private key, but wants some `x` beside it.
+ */
+function jwk(x: Uint8Array, d?: Uint8Array): JsonWebKey {
+  const key: JsonWebKey = { kty: 'OKP', crv: 'X25519', x: base64url(x) };
+  if (d !== undefined) key.d = base64url(d);
+  return key;
+}
+
+function base64url(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64url');
 }

@@ -1,8 +1,9 @@
 /** BLAKE2s (RFC 7693) and HMAC-BLAKE2s (RFC 2104) over the WebAssembly kernels. The state of each object lives here. */
 
-import type { Mac } from '../provider.ts';
+import type { KeyInput, Mac } from '../provider.ts';
+import { keyBytes } from '../secret.ts';
 import { verifyMac } from '../verify.ts';
-import { checkWindow, copyWindow, wiped } from '../windows.ts';
+import { checkWindow, copyWindow, NO_BYTES, wiped } from '../windows.ts';
 import { BLAKE_INPUT, BLAKE_INPUT_BYTES, BLAKE_STATE, type Kernel } from './kernel.ts';
 
 const IV = [
@@ -13,23 +14,31 @@ const BLOCK = 64;
 /** The running hash: 8 words of state, a block that waits, and how many bytes were compressed. */
 class State {
   readonly h = new Uint32Array(8);
-  readonly block = new Uint8Array(BLOCK);
+  readonly words = new Uint32Array(BLOCK / 4);
+  readonly block = new Uint8Array(this.words.buffer);
   waiting = 0;
   compressed = 0;
 
   /** The parameter block of §2.5: digest length, key length, fanout 1, depth 1. */
   init(length: number, keyLength: number): void {
-    this.h.set(IV);
+    for (let i = 0; i < 8; i++) this.h[i] = IV[i];
     this.h[0] ^= 0x01010000 ^ (keyLength << 8) ^ length;
     this.waiting = 0;
     this.compressed = 0;
   }
 
   copyFrom(other: State): void {
-    this.h.set(other.h);
-    this.block.set(other.block);
+    for (let i = 0; i < 8; i++) this.h[i] = other.h[i];
+    if (other.waiting > 0) for (let i = 0; i < BLOCK / 4; i++) this.words[i] = other.words[i];
     this.waiting = other.waiting;
     this.compressed = other.compressed;
+  }
+
+  /** Compresses the block that waits, as one that is not the last. */
+  flush(kernel: Kernel): void {
+    this.#load(kernel);
+    this.#compress(kernel, 1, BLOCK, 0);
+    this.waiting = 0;
   }
 
   update(kernel: Kernel, buf: Uint8Array, off: number, len: number): void {
@@ -40,7 +49,7 @@ class State {
       let filled = 0;
       if (this.waiting > 0) {
         const take = BLOCK - this.waiting;
-        copyWindow(kernel.bytes, BLAKE_INPUT, this.block, 0, this.waiting);
+        this.#load(kernel);
         copyWindow(kernel.bytes, BLAKE_INPUT + this.waiting, buf, at, take);
         at += take;
         filled = BLOCK;
@@ -60,17 +69,26 @@ class State {
 
   /** Writes the first `length` bytes of the digest; the state is used up. */
   digest(kernel: Kernel, dst: Uint8Array, dstOff: number, length: number): void {
-    const bytes = kernel.bytes;
-    copyWindow(bytes, BLAKE_INPUT, this.block, 0, this.waiting);
-    bytes.fill(0, BLAKE_INPUT + this.waiting, BLAKE_INPUT + BLOCK);
+    for (let i = this.waiting; i < BLOCK; i++) this.block[i] = 0;
+    this.#load(kernel);
     this.#compress(kernel, 1, this.waiting, 1);
-    for (let i = 0; i < length; i++) dst[dstOff + i] = this.h[i >> 2] >>> (8 * (i & 3));
+    for (let at = 0; at < length; at += 4) {
+      const word = this.h[at >> 2];
+      dst[dstOff + at] = word;
+      if (at + 1 < length) dst[dstOff + at + 1] = word >>> 8;
+      if (at + 2 < length) dst[dstOff + at + 2] = word >>> 16;
+      if (at + 3 < length) dst[dstOff + at + 3] = word >>> 24;
+    }
   }
 
   wipe(): void {
     this.h.fill(0);
     this.block.fill(0);
     this.waiting = 0;
+  }
+
+  #load({ words }: Kernel): void {
+    for (let i = 0; i < BLOCK / 4; i++) words[BLAKE_INPUT / 4 + i] = this.words[i];
   }
 
   #compress(kernel: Kernel, count: number, lastLength: number, final: number): void {
@@ -96,14 +114,8 @@ export class WasmBlake2s implements Mac {
   constructor(kernel: Kernel, length: number, key: Uint8Array | null) {
     this.#kernel = kernel;
     this.length = length;
-    this.#start.init(length, key?.length ?? 0);
-    if (key !== null) {
-      // A key is the first block (§3.3); it waits, because it may also be the last.
-      this.#start.block.set(key);
-      this.#start.waiting = BLOCK;
-      key.fill(0);
-    }
-    this.#state.copyFrom(this.#start);
+    this.#setKey(key ?? NO_BYTES);
+    key?.fill(0);
   }
 
   update(buf: Uint8Array, off: number, len: number): void {
@@ -128,6 +140,15 @@ export class WasmBlake2s implements Mac {
     this.#state.copyFrom(this.#start);
   }
 
+  rekey(key: KeyInput): void {
+    if (!this.#live) wiped(this.name);
+    const bytes = keyBytes(key);
+    if (bytes.length < 1 || bytes.length > 32) {
+      throw new RangeError(`a BLAKE2s key has 1 to 32 bytes, not ${bytes.length}`);
+    }
+    this.#setKey(bytes);
+  }
+
   wipe(): void {
     this.#start.wipe();
     this.#state.wipe();
@@ -136,6 +157,17 @@ export class WasmBlake2s implements Mac {
 
   [Symbol.dispose](): void {
     this.wipe();
+  }
+
+  #setKey(key: Uint8Array): void {
+    const start = this.#start;
+    start.init(this.length, key.length);
+    if (key.length > 0) {
+      // A key is the first block (§3.3); it waits, because it may also be the last.
+      for (let i = 0; i < BLOCK; i++) start.block[i] = i < key.length ? key[i] : 0;
+      start.waiting = BLOCK;
+    }
+    this.#state.copyFrom(start);
   }
 }
 
@@ -150,23 +182,8 @@ export class WasmHmacBlake2s implements Mac {
 
   constructor(kernel: Kernel, key: Uint8Array) {
     this.#kernel = kernel;
-    const padded = new Uint8Array(BLOCK);
-    if (key.length > BLOCK) {
-      this.#state.init(32, 0);
-      this.#state.update(kernel, key, 0, key.length);
-      this.#state.digest(kernel, padded, 0, 32);
-    } else {
-      padded.set(key);
-    }
+    this.#setKey(key);
     key.fill(0);
-    for (let i = 0; i < BLOCK; i++) padded[i] ^= 0x36;
-    this.#inner.init(32, 0);
-    this.#inner.update(kernel, padded, 0, BLOCK);
-    for (let i = 0; i < BLOCK; i++) padded[i] ^= 0x36 ^ 0x5c;
-    this.#outer.init(32, 0);
-    this.#outer.update(kernel, padded, 0, BLOCK);
-    padded.fill(0);
-    this.#state.copyFrom(this.#inner);
   }
 
   update(buf: Uint8Array, off: number, len: number): void {
@@ -183,7 +200,7 @@ export class WasmHmacBlake2s implements Mac {
     this.#state.update(this.#kernel, scratch, 0, 32);
     this.#state.digest(this.#kernel, dst, dstOff, 32);
     this.#state.copyFrom(this.#inner);
-    scratch.fill(0);
+    for (let i = 0; i < 32; i++) scratch[i] = 0;
   }
 
   verify(tag: Uint8Array, tagOff: number, tagLen: number = this.length): boolean {
@@ -193,6 +210,11 @@ export class WasmHmacBlake2s implements Mac {
   reset(): void {
     if (!this.#live) wiped(this.name);
     this.#state.copyFrom(this.#inner);
+  }
+
+  rekey(key: KeyInput): void {
+    if (!this.#live) wiped(this.name);
+    this.#setKey(keyBytes(key));
   }
 
   wipe(): void {
@@ -205,6 +227,35 @@ export class WasmHmacBlake2s implements Mac {
   [Symbol.dispose](): void {
     this.wipe();
   }
+
+  /** RFC 2104 §2: a key longer than a block is hashed first. */
+  #setKey(key: Uint8Array): void {
+    const kernel = this.#kernel;
+    const inner = this.#inner;
+    const outer = this.#outer;
+    let length = key.length;
+    if (length > BLOCK) {
+      this.#state.init(32, 0);
+      this.#state.update(kernel, key, 0, length);
+      this.#state.digest(kernel, scratch, 0, 32);
+      length = 32;
+    } else {
+      for (let i = 0; i < length; i++) scratch[i] = key[i];
+    }
+    for (let i = 0; i < BLOCK; i++) {
+      const byte = i < length ? scratch[i] : 0;
+      inner.block[i] = byte ^ 0x36;
+      outer.block[i] = byte ^ 0x5c;
+      scratch[i] = 0;
+    }
+    inner.init(32, 0);
+    // Waits: of an empty message it is the last block, and is compressed as such.
+    inner.waiting = BLOCK;
+    outer.init(32, 0);
+    outer.flush(kernel);
+    for (let i = 0; i < BLOCK; i++) outer.block[i] = 0;
+    this.#state.copyFrom(inner);
+  }
 }
 
-const scratch = new Uint8Array(32);
+const scratch = new Uint8Array(BLOCK);

@@ -6,7 +6,7 @@ import { opensslProvider } from '@pktkit/crypto/node';
 const gc = (globalThis as { gc?: () => void }).gc;
 if (gc === undefined) throw new Error('run with --expose-gc');
 
-const ROUNDS = 20_000;
+const ROUNDS = 50_000;
 const result: Record<string, number> = {};
 const src = new Uint8Array(2048);
 const dst = new Uint8Array(2048);
@@ -46,7 +46,7 @@ process.stdout.write(JSON.stringify(result));
 function measure(name: string, run: () => void): void {
   for (let i = 0; i < 30_000; i++) run();
   let least = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < 3; attempt++) {
+  for (let attempt = 0; attempt < 5; attempt++) {
     gc!();
     const before = process.memoryUsage().heapUsed;
     for (let i = 0; i < ROUNDS; i++) run();
