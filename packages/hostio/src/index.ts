@@ -8,4 +8,12 @@ export {
   type TunDescriptorStats,
   type TunReceive,
 } from './tun-descriptor.ts';
+export { bindUdp } from './udp.ts';
+export type {
+  UdpError,
+  UdpOptions,
+  UdpReceive,
+  UdpSocket,
+  UdpStats,
+} from './udp-types.ts';
 export { readVnet, VNET_HEADER, VNET_INVALID, writeVnet } from './vnet.ts';

@@ -42,7 +42,8 @@ export class NetlinkSocket {
     if (message.length > BUFFER) throw new RangeError(`a request of ${message.length} bytes`);
     const api = libc();
     const { bytes, view, base } = this.#arena;
-    const sequence = (this.#sequence = (this.#sequence + 1) >>> 0);
+    this.#sequence = (this.#sequence + 1) >>> 0;
+    const sequence = this.#sequence;
     bytes.set(message);
     view.setUint32(0, message.length, true);
     view.setUint32(8, sequence, true);

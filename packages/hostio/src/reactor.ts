@@ -263,7 +263,8 @@ class Reactor {
   }
 }
 
-function rethrowLater(error: unknown): void {
+/** An error of a handler, which nobody on the stack can deal with: as an uncaught exception. */
+export function rethrowLater(error: unknown): void {
   setTimeout(() => {
     throw error;
   }, 0);
