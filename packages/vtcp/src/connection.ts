@@ -208,6 +208,8 @@ export class Connection extends Flow implements TcpConnection {
   lifeAt: number = NEVER;
   paceAt: number = NEVER;
   corkAt: number = NEVER;
+  /** The retransmission deadline was met late and is looked at once more. */
+  timerGrace = false;
   synOwed = false;
   resetOwed = false;
   corked = false;

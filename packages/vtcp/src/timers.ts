@@ -19,6 +19,8 @@ import {
 import { sendKeepAlive, sendTailProbe, sendWindowProbe } from './transmit.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
+/** A real timer that fires so much late, in milliseconds, says that the program was busy. */
+const LATE = 3;
 
 export function armTimer(c: Connection): void {
   if (c.stateNumber === CLOSED || c.stateNumber === TIME_WAIT) return;
@@ -49,7 +51,16 @@ function onTimer(c: Connection): void {
       return;
     }
   }
-  if (now >= c.retransAt) onRetransmissionTimer(c);
+  if (now >= c.retransAt) {
+    // When the whole program was held up, the acknowledgement may be waiting to be read: that gets its chance first.
+    if (now - c.retransAt > LATE && !c.timerGrace) {
+      c.timerGrace = true;
+      c.retransAt = now + 1;
+    } else {
+      c.timerGrace = false;
+      onRetransmissionTimer(c);
+    }
+  }
   if (now >= c.keepAt && c.stateNumber !== CLOSED) onKeepAlive(c);
 }
 
