@@ -58,6 +58,13 @@ export {
   mayAnswerWithError,
   writeIcmpError,
 } from './icmp-error.ts';
+export {
+  type ImpairOptions,
+  type ImpairStats,
+  impair,
+  L2Impair,
+  L3Impair,
+} from './impair.ts';
 export { IpAddr, type IpFamily, Prefix, V4_MAPPED_WORD } from './ip.ts';
 export {
   L2Hub,
@@ -70,12 +77,20 @@ export { L3Hub, type L3HubOptions, type L3HubStats } from './l3-hub.ts';
 export { MacAddr, readMac, writeMac } from './mac.ts';
 export { Accept, CHECKSUM_PARTIAL, CHECKSUM_TRUSTED, SEGMENT_SIZE_MASK } from './offload.ts';
 export { ipLength, Packet } from './packet.ts';
+export {
+  Direction,
+  LINKTYPE_ETHERNET,
+  LINKTYPE_RAW,
+  PcapngWriter,
+  type PcapSink,
+} from './pcapng.ts';
 export { L2PipeEnd, L3PipeEnd, type PipeOptions, type PipeStats, pipeL2, pipeL3 } from './pipe.ts';
 export { BufferPool, HEADROOM, type PoolStats, pool, TAILROOM } from './pool.ts';
 export { fillRandom, type Random32, random32, randomBelow } from './random.ts';
 export { RouteTable, type RouteTableOptions } from './route-table.ts';
 export { type OffloadStats, offloadStats } from './segment.ts';
 export { sendL2, sendL3 } from './software-offload.ts';
+export { L2Tap, L3Tap, type TapOptions, type TapStats, tap } from './tap.ts';
 export {
   ETHERNET_HEADER,
   ETHERNET_MIN_FRAME,

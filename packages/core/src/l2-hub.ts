@@ -1,9 +1,9 @@
 /**
- * A learning Ethernet switch (IEEE 802.1Q §8.7, §8.8) between any devices. Everything happens on the sender's stack; frames
- * are never copied.
+ * A learning Ethernet switch (IEEE 802.1Q §8.7, §8.8) between any devices. Everything happens on the sender's stack; only
+ * frames to an unknown address are copied.
  */
 
-import { get16, getInt32 } from './bytes.ts';
+import { copyBytes, equalBytes, get16, getInt32 } from './bytes.ts';
 import { type Clock, systemClock, type Timer } from './clock.ts';
 import {
   type Disconnect,
@@ -13,11 +13,12 @@ import {
   type L2Device,
 } from './device.ts';
 import { PktkitError } from './errors.ts';
-import type { Frame } from './frame.ts';
+import { Frame } from './frame.ts';
 import { MacAddr } from './mac.ts';
 import { MacTable } from './mac-table.ts';
 import { SEGMENT_SIZE_MASK } from './offload.ts';
 import { reportLater } from './platform.ts';
+import { HEADROOM, pool, TAILROOM } from './pool.ts';
 import type { Random32 } from './random.ts';
 import { sendL2 } from './software-offload.ts';
 import { ETHERNET_HEADER } from './wire/ethernet.ts';
@@ -82,6 +83,8 @@ export interface L2PortStats {
 
 /** Sends nested deeper than this are a loop: a chain of real devices is a handful. */
 const MAX_DEPTH = 16;
+/** Bytes of a frame that are compared to know it again. */
+const COMPARED = 96;
 /** Ageing is this much coarser than `ageing` itself: 10 s of 300. */
 const TICKS = 30;
 
@@ -133,9 +136,10 @@ export class L2Hub implements L2Connector {
   readonly #freeIds: number[] = [];
   #tick = 0;
   #depth = 0;
-  /** The buffers being sent, by depth, with the low half of their sources: to know one that comes back. */
+  /** The frames being sent, by depth: to know one that comes back. */
   readonly #sending: Uint8Array[] = new Array(MAX_DEPTH).fill(NOTHING);
-  readonly #sendingFrom: Int32Array = new Int32Array(MAX_DEPTH);
+  readonly #sendingOff: Int32Array = new Int32Array(MAX_DEPTH);
+  readonly #sendingLen: Int32Array = new Int32Array(MAX_DEPTH);
 
   constructor(options: L2HubOptions = {}) {
     const { maxPorts = 4096, maxAddresses = 8192, ageing = 300_000 } = options;
@@ -226,7 +230,7 @@ export class L2Hub implements L2Connector {
       return;
     }
     const depth = this.#depth;
-    if (depth > 0 && this.#isLoop(buf, srcLow)) {
+    if (depth > 0 && this.#isLoop(buf, off, len)) {
       stats.dropLoop++;
       return;
     }
@@ -239,7 +243,8 @@ export class L2Hub implements L2Connector {
       if (!this.#learn(port, srcHigh, srcLow)) return;
     }
     this.#sending[depth] = buf;
-    this.#sendingFrom[depth] = srcLow;
+    this.#sendingOff[depth] = off;
+    this.#sendingLen[depth] = len;
     this.#depth = depth + 1;
     const dstHigh = get16(buf, off);
     if ((dstHigh & 0x100) !== 0) {
@@ -292,12 +297,30 @@ export class L2Hub implements L2Connector {
   #flood(source: Port, frame: Frame): void {
     this.stats.flooded++;
     const ports = this.#ports;
+    // Whoever a frame is addressed to may write into it. Of a group frame everybody knows that others get it too; one to an
+    // unknown address must reach each port as it came.
+    const guard = !frame.isGroup && ports.length > 2;
+    const copy = guard ? pool.take(HEADROOM + frame.len + TAILROOM) : frame.buf;
+    if (guard) {
+      copyBytes(copy, HEADROOM, frame.buf, frame.off, frame.len);
+      this.#sending[this.#depth - 1] = copy;
+      this.#sendingOff[this.#depth - 1] = HEADROOM;
+    }
     for (let i = 0; i < ports.length; i++) {
       const port = ports[i];
       if (port === source || !port.attached) continue;
       if (source.isolated && port.isolated) this.stats.dropIsolated++;
-      else this.#deliver(port, frame);
+      else if (!guard) this.#deliver(port, frame);
+      else this.#deliverCopy(port, copy, frame);
     }
+    if (guard) pool.give(copy);
+  }
+
+  #deliverCopy(port: Port, original: Uint8Array, { len, offload }: Frame): void {
+    const copy = pool.take(HEADROOM + len + TAILROOM);
+    copyBytes(copy, HEADROOM, original, HEADROOM, len);
+    this.#deliver(port, new Frame(copy, HEADROOM, len, offload));
+    pool.give(copy);
   }
 
   #deliver(port: Port, frame: Frame): void {
@@ -325,12 +348,17 @@ export class L2Hub implements L2Connector {
     }
   }
 
-  #isLoop(buf: Uint8Array, srcLow: number): boolean {
+  #isLoop(buf: Uint8Array, off: number, len: number): boolean {
     if (this.#depth >= MAX_DEPTH) return true;
-    // The same bytes from the same source: this very frame has come round. An answer written over its question has
-    // another source.
+    // A frame just like one that is still being sent has come round, copied on the way or not: without this, each of
+    // several links would double the work at every turn. Ethernet, IP and TCP headers fit into what is compared.
     for (let i = 0; i < this.#depth; i++) {
-      if (this.#sending[i] === buf && this.#sendingFrom[i] === srcLow) return true;
+      if (
+        this.#sendingLen[i] === len &&
+        equalBytes(this.#sending[i], this.#sendingOff[i], buf, off, Math.min(len, COMPARED))
+      ) {
+        return true;
+      }
     }
     return false;
   }

@@ -4,7 +4,7 @@
  * down and keeps the scopes (RFC 1812, RFC 8200 §3).
  */
 
-import { get16, getInt32, put16 } from './bytes.ts';
+import { copyBytes, equalBytes, get16, getInt32, put16 } from './bytes.ts';
 import { update16 } from './checksum.ts';
 import { type Clock, systemClock } from './clock.ts';
 import {
@@ -20,15 +20,15 @@ import { IpAddr, type IpFamily, Prefix } from './ip.ts';
 import { SEGMENT_SIZE_MASK } from './offload.ts';
 import { Packet } from './packet.ts';
 import { reportLater } from './platform.ts';
-import { HEADROOM, pool } from './pool.ts';
+import { HEADROOM, pool, TAILROOM } from './pool.ts';
 import type { Random32 } from './random.ts';
 import { RouteTable } from './route-table.ts';
 import { headersOf } from './segment.ts';
 import { sendL3 } from './software-offload.ts';
 import { IcmpTimeExceeded, IcmpType, IcmpUnreachable } from './wire/icmp.ts';
 import { Icmpv6TimeExceeded, Icmpv6Type, Icmpv6Unreachable } from './wire/icmpv6.ts';
-import { IPV4_CHECKSUM, IPV4_HEADER, IPV4_TTL } from './wire/ipv4.ts';
-import { IPV6_HEADER, IPV6_HOP_LIMIT } from './wire/ipv6.ts';
+import { IPV4_CHECKSUM, IPV4_HEADER, IPV4_SRC, IPV4_TTL } from './wire/ipv4.ts';
+import { IPV6_HEADER, IPV6_HOP_LIMIT, IPV6_SRC } from './wire/ipv6.ts';
 
 export interface L3HubOptions {
   /** Most devices; `connectL3` throws `PKT_LIMIT` beyond. 4096 unless told. */
@@ -78,6 +78,8 @@ export interface L3HubStats {
 
 /** Sends nested deeper than this are a loop. */
 const MAX_DEPTH = 16;
+/** Bytes of a packet that are compared to know it again. */
+const COMPARED = 96;
 /** Set in a route's value when the address is a network's broadcast address. */
 const BROADCAST = 0x40000000;
 /** RFC 7600 §4: where an IPv4 error comes from when the sender has no address. */
@@ -127,6 +129,8 @@ export class L3Hub implements L3Connector {
   /** The port whose addresses the next packet looks at. */
   #glance = 0;
   #depth = 0;
+  /** The packets being sent to several, by depth: to know one that comes back. */
+  readonly #flooding: Array<Packet | null> = new Array(MAX_DEPTH).fill(null);
 
   constructor(options: L3HubOptions = {}) {
     const { maxPorts = 4096, errorsPerSecond = 100 } = options;
@@ -345,6 +349,10 @@ export class L3Hub implements L3Connector {
   /** Multicast, 255.255.255.255, and the addresses above 240.0.0.0, which lead nowhere. */
   #receiveGroup(port: Port, packet: Packet, version: number): void {
     const { buf, off } = packet;
+    if (this.#depth > 1 && this.#isLoop(packet, version)) {
+      this.stats.dropLoop++;
+      return;
+    }
     if (version === 4 && buf[off + 16] >= 0xf0 && packet.dst4 !== -1) {
       this.stats.dropNoRoute++;
       return;
@@ -362,10 +370,25 @@ export class L3Hub implements L3Connector {
       if (!this.#countHop(port, packet, version)) return;
     }
     this.stats.flooded++;
+    this.#flooding[this.#depth - 1] = packet;
     const ports = this.#ports;
     for (let i = 0; i < ports.length; i++) {
-      if (ports[i] !== port && ports[i].attached) this.#deliver(ports[i], packet);
+      if (ports[i] !== port && ports[i].attached) this.#deliverCopy(ports[i], packet);
     }
+    this.#flooding[this.#depth - 1] = null;
+  }
+
+  /** Without this, each of several links between two hubs would double the work at every turn. */
+  #isLoop(packet: Packet, version: number): boolean {
+    // From the source address on: what is in front changes at every hop.
+    const skip = version === 4 ? IPV4_SRC : IPV6_SRC;
+    for (let i = 0; i < this.#depth - 1; i++) {
+      const other = this.#flooding[i];
+      if (other === null || other.len !== packet.len) continue;
+      const size = Math.min(packet.len, COMPARED) - skip;
+      if (equalBytes(other.buf, other.off + skip, packet.buf, packet.off + skip, size)) return true;
+    }
+    return false;
   }
 
   /** A network's own broadcast address: for every device with an address in that network. */
@@ -380,7 +403,9 @@ export class L3Hub implements L3Connector {
     const ports = this.#ports;
     for (let i = 0; i < ports.length; i++) {
       const port = ports[i];
-      if (port !== source && port.attached && isBroadcastOf(port, dst)) this.#deliver(port, packet);
+      if (port !== source && port.attached && isBroadcastOf(port, dst)) {
+        this.#deliverCopy(port, packet);
+      }
     }
   }
 
@@ -405,6 +430,14 @@ export class L3Hub implements L3Connector {
       this.#deliver(port, new Packet(out, HEADROOM, len));
     }
     pool.give(out);
+  }
+
+  /** Each of several receivers gets its own: one that translates addresses writes into what it is handed. */
+  #deliverCopy(port: Port, { buf, off, len, offload }: Packet): void {
+    const copy = pool.take(HEADROOM + len + TAILROOM);
+    copyBytes(copy, HEADROOM, buf, off, len);
+    this.#deliver(port, new Packet(copy, HEADROOM, len, offload));
+    pool.give(copy);
   }
 
   #deliver(port: Port, packet: Packet): void {

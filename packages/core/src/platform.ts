@@ -16,6 +16,7 @@ interface Host {
   queueMicrotask(callback: () => void): void;
   crypto: { getRandomValues<T extends Uint8Array | Uint32Array>(array: T): T };
   atob(base64: string): string;
+  TextEncoder: new () => { encode(text: string): Uint8Array };
   WebAssembly?: {
     Module: new (bytes: Uint8Array) => object;
     Instance: new (module: object) => { exports: Record<string, unknown> };
@@ -84,4 +85,8 @@ export function instantiateWasm(base64: string): Record<string, unknown> | null 
   } catch {
     return null;
   }
+}
+
+export function utf8(text: string): Uint8Array {
+  return new host.TextEncoder().encode(text);
 }

@@ -224,10 +224,28 @@ describe('L2Hub', () => {
     const [x, y] = [new Probe(0x02000000000e), new Probe(0x02000000000f)];
     hub.connectL2(x);
     hub.connectL2(y);
-    x.onSend = (frame) => y.handler(frame.clone());
+    let turns = 0;
+    x.onSend = (frame) => {
+      // A loop that also changes the frame, as a tunnel's own header would.
+      const copy = frame.clone();
+      copy.buf[40] = ++turns;
+      y.handler(copy);
+    };
     a.bring(ALL);
     expect(hub.stats.dropLoop).toBe(1);
     expect(b.got.length).toBeLessThan(32);
+  });
+
+  it('hands a frame for an unknown address to each port as it came, whatever the ports do to it', () => {
+    const { a, b, c } = lan();
+    b.onSend = (frame) => frame.buf.fill(0xee);
+    const frame = Frame.of(new Uint8Array(60).fill(7));
+    frame.dst = 0x02000000000d;
+    frame.src = A;
+    const before = frame.bytes.slice();
+    a.handler(frame);
+    expect(c.got[0].bytes).toEqual(before);
+    expect(frame.bytes).toEqual(before);
   });
 
   it('lets an answer be written over its question, on the same stack', () => {

@@ -186,7 +186,7 @@ describe('L3Hub', () => {
   it('CORE-06: two hubs that are each other’s default route do not recurse until the stack is gone', () => {
     const clock = new VirtualClock();
     const [left, right] = [new L3Hub({ clock }), new L3Hub({ clock })];
-    for (let link = 0; link < 2; link++) {
+    for (let link = 0; link < 4; link++) {
       const [x, y] = pipeL3();
       left.connectL3(x);
       right.connectL3(y);
