@@ -30,6 +30,9 @@ export const MAX_DATAGRAM = 65507;
 /** 1500 less an outer IPv6 and UDP header and the data message's own 32 bytes: wg-quick's default. */
 export const DEFAULT_MTU = 1420;
 
+/** DSCP AF41, as Linux marks handshakes: they must get through when data does not. */
+export const HANDSHAKE_TOS = 0x88;
+
 export const KEY_LENGTH = 32;
 export const MAC_LENGTH = 16;
 export const TIMESTAMP_LENGTH = 12;

@@ -4,38 +4,13 @@
  * routing", whitepaper §2).
  */
 
-import {
-  Accept,
-  type Clock,
-  dropPacket,
-  type L3Device,
-  type Packet,
-  type PacketHandler,
-  Prefix,
-  SEGMENT_SIZE_MASK,
-} from '@pktkit/core';
+import { type Packet, Prefix } from '@pktkit/core';
 import { AllowedIps } from './allowed-ips.ts';
-import { Coalescer } from './coalescer.ts';
-import { DEFAULT_MTU } from './constants.ts';
 import type { Engine } from './engine.ts';
 import type { Identity, IdentityEvents, PeerOptions } from './identity.ts';
 import type { Link } from './link.ts';
 import type { Peer } from './peer.ts';
-
-export interface WireGuardStats {
-  /** Packets taken from `send` for a peer; a super-segment counts once. */
-  sent: number;
-  /** Packets given to the handler, before they are put together to super-segments. */
-  received: number;
-  /** No peer's allowed IPs hold the destination. */
-  dropNoRoute: number;
-  /** Larger than the MTU. */
-  dropTooBig: number;
-  /** Not an IP packet. */
-  dropMalformed: number;
-  /** Sent or received after `close`. */
-  dropClosed: number;
-}
+import { TunnelDevice } from './tunnel-device.ts';
 
 export interface AllowedPeerOptions extends PeerOptions {
   /** Prefixes that lead to this peer; one that led to another peer moves here. */
@@ -58,50 +33,24 @@ export interface WireGuardOptions {
   coalesce?: number | undefined;
 }
 
-export class WireGuard implements L3Device {
+export class WireGuard extends TunnelDevice {
   readonly identity: Identity;
   readonly link: Link;
-  /** All offloads: super-segments are taken apart while they are encrypted. */
-  readonly accepts: number = Accept.ALL;
-  readonly stats: WireGuardStats = {
-    sent: 0,
-    received: 0,
-    dropNoRoute: 0,
-    dropTooBig: 0,
-    dropMalformed: 0,
-    dropClosed: 0,
-  };
   readonly #engine: Engine;
-  readonly #clock: Clock;
   readonly #allowedIps: AllowedIps = new AllowedIps();
-  readonly #coalescer: Coalescer;
-  #flushing = false;
-  #addrs: readonly Prefix[];
-  #handler: PacketHandler = dropPacket;
-  #closed = false;
-  readonly #flush = () => {
-    this.#flushing = false;
-    this.#coalescer.flush();
-  };
 
   /** Adds an identity to the engine. */
   constructor(engine: Engine, options: WireGuardOptions) {
+    const addrs = (options.addresses ?? []).map((prefix) => Prefix.from(prefix));
+    super(engine.clock, addrs, options.coalesce ?? 0);
     this.#engine = engine;
-    this.#clock = engine.clock;
     this.link = engine.link;
-    const mtu = options.mtu ?? DEFAULT_MTU;
-    if (!Number.isInteger(mtu) || mtu < 576 || mtu > 65475) {
-      throw new RangeError(`the MTU of a WireGuard device is 576 to 65475, got ${mtu}`);
-    }
-    this.#addrs = (options.addresses ?? []).map((prefix) => Prefix.from(prefix));
-    this.#coalescer = new Coalescer((packet) => this.#handler(packet));
-    this.#coalescer.accepts = options.coalesce ?? 0;
     this.identity = engine.addIdentity({
       privateKey: options.privateKey,
-      mtu,
+      mtu: options.mtu,
       events: options.events,
       allowedIps: this.#allowedIps,
-      onPacket: (_peer, packet) => this.#receive(packet),
+      onPacket: (_peer, packet) => this.receive(packet),
     });
     try {
       for (const peer of options.peers ?? []) this.addPeer(peer);
@@ -113,28 +62,6 @@ export class WireGuard implements L3Device {
 
   get mtu(): number {
     return this.identity.mtu;
-  }
-
-  get addrs(): readonly Prefix[] {
-    return this.#addrs;
-  }
-
-  setAddrs(addrs: readonly Prefix[]): void {
-    this.#addrs = [...addrs];
-  }
-
-  setHandler(handler: PacketHandler): void {
-    this.#handler = handler;
-  }
-
-  /** See `WireGuardOptions.coalesce`. */
-  set coalesce(accepts: number) {
-    this.#coalescer.flush();
-    this.#coalescer.accepts = accepts;
-  }
-
-  get coalesce(): number {
-    return this.#coalescer.accepts;
   }
 
   get peers(): ReadonlyMap<string, Peer> {
@@ -185,54 +112,17 @@ export class WireGuard implements L3Device {
     this.#allowedIps.remove(Prefix.from(prefix), peer);
   }
 
-  send(packet: Packet): void {
-    const { stats } = this;
-    if (this.#closed) {
-      stats.dropClosed++;
-      return;
-    }
-    const { len } = packet;
-    const version = len < 20 ? 0 : packet.buf[packet.off] >>> 4;
-    if (version !== 4 && (version !== 6 || len < 40)) {
-      stats.dropMalformed++;
-      return;
-    }
-    if (len > this.identity.mtu && (packet.offload & SEGMENT_SIZE_MASK) === 0) {
-      stats.dropTooBig++;
-      return;
-    }
-    const peer = this.#allowedIps.destination(packet);
-    if (peer === undefined) {
-      stats.dropNoRoute++;
-      return;
-    }
-    stats.sent++;
-    peer.send(packet);
-  }
-
-  /** Removes the identity with all its peers from its port. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#coalescer.flush();
-    this.#handler = dropPacket;
+  /** Removes the identity with all its peers from its engine. */
+  override close(): void {
+    if (this.isClosed) return;
+    super.close();
     this.#engine.removeIdentity(this.identity);
   }
 
-  #receive(packet: Packet): void {
-    if (this.#closed) {
-      this.stats.dropClosed++;
-      return;
-    }
-    this.stats.received++;
-    if (this.#coalescer.accepts === 0) {
-      this.#handler(packet);
-      return;
-    }
-    this.#coalescer.push(packet);
-    if (this.#coalescer.isPending && !this.#flushing) {
-      this.#flushing = true;
-      this.#clock.endOfBatch(this.#flush);
-    }
+  protected forward(packet: Packet): boolean {
+    const peer = this.#allowedIps.destination(packet);
+    if (peer === undefined) return false;
+    peer.send(packet);
+    return true;
   }
 }

@@ -13,6 +13,7 @@ import { type Clock, ipLength, Packet, PktkitError, type Random32, random32 } fr
 import type { CounterAead, CryptoProvider } from '@pktkit/crypto';
 import {
   COOKIE_REPLY_LENGTH,
+  HANDSHAKE_TOS,
   INITIATION_LENGTH,
   KEY_LENGTH,
   MessageType,
@@ -25,6 +26,7 @@ import {
   TRANSPORT_MIN,
 } from './constants.ts';
 import { MAX_SOURCE, openCookieReply } from './cookie.ts';
+import { ECN_CE, ECN_MASK, markCongestion } from './ecn.ts';
 import { type EngineCore, type EngineLimits, LIMITS } from './engine-core.ts';
 import { Identity, type IdentityOptions, type PeerOptions, type PeerRequest } from './identity.ts';
 import { IndexTable } from './index-table.ts';
@@ -148,8 +150,11 @@ export class Engine {
     for (const identity of [...this.#identities]) this.removeIdentity(identity);
   }
 
-  /** Takes a datagram that arrived from the link's endpoint `from`. Its bytes may be overwritten. */
-  handleDatagram(buf: Uint8Array, off: number, len: number, from: number): void {
+  /**
+   * Takes a datagram that arrived from the link's endpoint `from`. Its bytes may be overwritten. `tos` is its traffic
+   * class, where the link knows it.
+   */
+  handleDatagram(buf: Uint8Array, off: number, len: number, from: number, tos = 0): void {
     this.stats.received++;
     if (len < TRANSPORT_MIN) {
       this.stats.dropMalformed++;
@@ -158,7 +163,7 @@ export class Engine {
     // The type with its three reserved bytes, which must be zero.
     switch (getInt32le(buf, off)) {
       case MessageType.TRANSPORT:
-        this.#handleTransport(buf, off, len, from);
+        this.#handleTransport(buf, off, len, from, tos);
         return;
       case MessageType.INITIATION:
         if (len === INITIATION_LENGTH) this.#handleInitiation(buf, off, from);
@@ -177,7 +182,7 @@ export class Engine {
     }
   }
 
-  #handleTransport(buf: Uint8Array, off: number, len: number, from: number): void {
+  #handleTransport(buf: Uint8Array, off: number, len: number, from: number, tos: number): void {
     const { stats } = this;
     const session = this.#core.sessions.get(getInt32le(buf, off + 4));
     if (session === undefined || session.opener === null) {
@@ -216,6 +221,11 @@ export class Engine {
     const packetLen = ipLength(buf, text, textLen);
     if (packetLen < 0) {
       stats.dropBadPacket++;
+      return;
+    }
+    // A router on the way was congested: the inner packet must say so (RFC 6040 §4.2).
+    if (tos > 0 && (tos & ECN_MASK) === ECN_CE && !markCongestion(buf, text)) {
+      stats.dropCongestion++;
       return;
     }
     const { identity } = peer;
@@ -389,7 +399,7 @@ export class Engine {
     checker.writeReply(reply, 0, buf, off, len, sender, source, sourceLen, now);
     this.stats.cookiesSent++;
     this.stats.sent++;
-    link.send(reply, 0, COOKIE_REPLY_LENGTH, from);
+    link.send(reply, 0, COOKIE_REPLY_LENGTH, from, HANDSHAKE_TOS);
     return false;
   }
 

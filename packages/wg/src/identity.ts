@@ -3,11 +3,15 @@
 import { type Packet, PktkitError } from '@pktkit/core';
 import type { X25519KeyPair } from '@pktkit/crypto';
 import type { AllowedIps } from './allowed-ips.ts';
-import { DEFAULT_MTU } from './constants.ts';
+import { DEFAULT_MTU, MAX_DATAGRAM, TRANSPORT_OVERHEAD } from './constants.ts';
 import { CookieChecker } from './cookie.ts';
 import type { EngineCore } from './engine-core.ts';
 import { formatKey, isZero, keyFrom } from './keys.ts';
 import { Peer } from './peer.ts';
+
+/** What IPv4 hosts must take, and what a datagram carries at most. */
+const MIN_MTU = 576;
+const MAX_MTU = MAX_DATAGRAM - TRANSPORT_OVERHEAD;
 
 export interface IdentityEvents {
   /** A handshake completed: packets flow from here on. */
@@ -90,7 +94,7 @@ export class Identity {
   /** Made by `Engine.addIdentity`. */
   constructor(host: IdentityHost, options: IdentityOptions) {
     this.#host = host;
-    this.mtu = options.mtu ?? DEFAULT_MTU;
+    this.mtu = checkMtu(options.mtu ?? DEFAULT_MTU);
     this.events = options.events ?? {};
     this.allowedIps = options.allowedIps ?? null;
     this.onPacket = options.onPacket ?? ignore;
@@ -227,6 +231,13 @@ function importPrivateKey(host: IdentityHost, key: Uint8Array | string): X25519K
   const keyPair = host.core.noise.provider.x25519KeyPair(secret);
   secret.fill(0);
   return keyPair;
+}
+
+function checkMtu(mtu: number): number {
+  if (!Number.isInteger(mtu) || mtu < MIN_MTU || mtu > MAX_MTU) {
+    throw new RangeError(`the MTU of a WireGuard device is ${MIN_MTU} to ${MAX_MTU}, got ${mtu}`);
+  }
+  return mtu;
 }
 
 function ignore(): void {}

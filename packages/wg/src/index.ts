@@ -16,7 +16,6 @@ export {
   type AllowedPeerOptions,
   WireGuard,
   type WireGuardOptions,
-  type WireGuardStats,
 } from './device.ts';
 export { Engine, type EngineOptions } from './engine.ts';
 export type { EngineLimits } from './engine-core.ts';
@@ -39,9 +38,9 @@ export { type Link, NO_ENDPOINT } from './link.ts';
 export type { Peer, PeerStats } from './peer.ts';
 export {
   PeerDevice,
-  type PeerDeviceStats,
   PeerNetworks,
   type PeerNetworksOptions,
 } from './peer-networks.ts';
 export type { EngineStats } from './stats.ts';
+export { TunnelDevice, type TunnelStats } from './tunnel-device.ts';
 export { answerUapi, MAX_REQUEST, type UapiPort } from './uapi.ts';

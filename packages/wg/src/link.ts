@@ -9,8 +9,11 @@ import type { IpAddr } from '@pktkit/core';
 export const NO_ENDPOINT = -1;
 
 export interface Link {
-  /** Sends one datagram. The bytes are borrowed until this returns. Never throws for what the network does. */
-  send(buf: Uint8Array, off: number, len: number, to: number): void;
+  /**
+   * Sends one datagram. The bytes are borrowed until this returns. Never throws for what the network does. `tos` is the
+   * traffic class wanted (DSCP in the upper six bits, ECN in the lower two); a link without such a thing ignores it.
+   */
+  send(buf: Uint8Array, off: number, len: number, to: number, tos: number): void;
   /**
    * Writes the bytes that tell this source from others, at most `MAX_SOURCE`: the address, then two bytes of port. Gives
    * their number. Cookies and rate limits hang on them.

@@ -7,125 +7,28 @@
  * removed, so that peers that stay away cost nothing. It comes back with the next handshake.
  */
 
-import {
-  Accept,
-  type Clock,
-  type Disconnect,
-  dropPacket,
-  type L3Connector,
-  type L3Device,
-  type Packet,
-  type PacketHandler,
-  type Prefix,
-  SEGMENT_SIZE_MASK,
-} from '@pktkit/core';
-import { Coalescer } from './coalescer.ts';
+import type { Clock, Disconnect, L3Connector, Packet, Prefix } from '@pktkit/core';
 import type { Engine } from './engine.ts';
 import type { Identity, IdentityEvents, PeerOptions } from './identity.ts';
 import type { Peer } from './peer.ts';
+import { TunnelDevice } from './tunnel-device.ts';
 
-export interface PeerDeviceStats {
-  /** Packets given to the peer; a super-segment counts once. */
-  sent: number;
-  /** Packets of the peer given to the handler, before they are put together. */
-  received: number;
-  /** Larger than the MTU. */
-  dropTooBig: number;
-  /** Not an IP packet. */
-  dropMalformed: number;
-  /** Sent or received after `close`. */
-  dropClosed: number;
-}
-
-export class PeerDevice implements L3Device {
+/** One peer as a network interface. `close` detaches it from its network; the peer stays configured. */
+export class PeerDevice extends TunnelDevice {
   readonly peer: Peer;
-  readonly accepts: number = Accept.ALL;
-  readonly stats: PeerDeviceStats = {
-    sent: 0,
-    received: 0,
-    dropTooBig: 0,
-    dropMalformed: 0,
-    dropClosed: 0,
-  };
-  readonly #clock: Clock;
-  readonly #coalescer: Coalescer;
-  #flushing = false;
-  #addrs: readonly Prefix[];
-  #handler: PacketHandler = dropPacket;
-  #closed = false;
-  readonly #flush = () => {
-    this.#flushing = false;
-    this.#coalescer.flush();
-  };
 
   constructor(peer: Peer, clock: Clock, addrs: readonly Prefix[], coalesce: number) {
+    super(clock, addrs, coalesce);
     this.peer = peer;
-    this.#clock = clock;
-    this.#addrs = addrs;
-    this.#coalescer = new Coalescer((packet) => this.#handler(packet));
-    this.#coalescer.accepts = coalesce;
   }
 
   get mtu(): number {
     return this.peer.identity.mtu;
   }
 
-  get addrs(): readonly Prefix[] {
-    return this.#addrs;
-  }
-
-  setAddrs(addrs: readonly Prefix[]): void {
-    this.#addrs = [...addrs];
-  }
-
-  setHandler(handler: PacketHandler): void {
-    this.#handler = handler;
-  }
-
-  send(packet: Packet): void {
-    const { stats } = this;
-    if (this.#closed) {
-      stats.dropClosed++;
-      return;
-    }
-    const { len } = packet;
-    const version = len < 20 ? 0 : packet.buf[packet.off] >>> 4;
-    if (version !== 4 && (version !== 6 || len < 40)) {
-      stats.dropMalformed++;
-      return;
-    }
-    if (len > this.mtu && (packet.offload & SEGMENT_SIZE_MASK) === 0) {
-      stats.dropTooBig++;
-      return;
-    }
-    stats.sent++;
+  protected forward(packet: Packet): boolean {
     this.peer.send(packet);
-  }
-
-  /** Detaches from the network; the peer stays configured. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#coalescer.flush();
-    this.#handler = dropPacket;
-  }
-
-  /** For `PeerNetworks`: what the peer has sent. */
-  receive(packet: Packet): void {
-    if (this.#closed) {
-      this.stats.dropClosed++;
-      return;
-    }
-    this.stats.received++;
-    if (this.#coalescer.accepts === 0) {
-      this.#handler(packet);
-      return;
-    }
-    this.#coalescer.push(packet);
-    if (this.#coalescer.isPending && !this.#flushing) {
-      this.#flushing = true;
-      this.#clock.endOfBatch(this.#flush);
-    }
+    return true;
   }
 }
 

@@ -7,7 +7,7 @@
 
 import { type Clock, Packet, type Prefix, type Timer } from '@pktkit/core';
 import type { X25519PublicKey } from '@pktkit/crypto';
-import { INITIATION_LENGTH, MAC_LENGTH, TIMESTAMP_LENGTH } from './constants.ts';
+import { HANDSHAKE_TOS, INITIATION_LENGTH, MAC_LENGTH, TIMESTAMP_LENGTH } from './constants.ts';
 import { signMessage } from './cookie.ts';
 import type { EngineCore } from './engine-core.ts';
 import type { Identity } from './identity.ts';
@@ -500,7 +500,7 @@ export class Peer {
     this.rememberMac1(message, message.length - 2 * MAC_LENGTH);
     this.#txBytes += message.length;
     core.stats.sent++;
-    core.link.send(message, 0, message.length, this.endpoint);
+    core.link.send(message, 0, message.length, this.endpoint, HANDSHAKE_TOS);
   }
 
   #stage(packet: Packet): void {

@@ -26,6 +26,7 @@ import {
   TRANSPORT_HEADER,
   TRANSPORT_OVERHEAD,
 } from './constants.ts';
+import { ecnOf } from './ecn.ts';
 import { put32le } from './le.ts';
 import { type Link, NO_ENDPOINT } from './link.ts';
 import { SegmentWriter } from './segments.ts';
@@ -67,7 +68,7 @@ export class Sealer {
     }
     if ((packet.offload & CHECKSUM_PARTIAL) === 0 && padded === len) {
       const out = pool.take(HEADROOM + TRANSPORT_OVERHEAD + padded);
-      this.#seal(session, out, packet.buf, packet.off, len);
+      this.#seal(session, out, packet.buf, packet.off, len, ecnOf(packet.buf, packet.off));
       return;
     }
     const out = pool.take(HEADROOM + TRANSPORT_OVERHEAD + padded);
@@ -79,7 +80,7 @@ export class Sealer {
     }
     // What lies behind the packet is not ours to send: the padding is zeros of our own.
     out.fill(0, TEXT + len, TEXT + padded);
-    this.#seal(session, out, out, TEXT, padded);
+    this.#seal(session, out, out, TEXT, padded, ecnOf(packet.buf, packet.off));
   }
 
   sendEmpty(session: Session): void {
@@ -88,7 +89,7 @@ export class Sealer {
       return;
     }
     const out = pool.take(HEADROOM + TRANSPORT_OVERHEAD);
-    this.#seal(session, out, out, TEXT, 0);
+    this.#seal(session, out, out, TEXT, 0, 0);
   }
 
   #sendSegments(session: Session, packet: Packet): void {
@@ -100,6 +101,7 @@ export class Sealer {
       return;
     }
     const { count } = segments;
+    const tos = ecnOf(packet.buf, packet.off);
     if (segments.largest > mtu) {
       this.#stats.dropTooLarge++;
       return;
@@ -113,14 +115,21 @@ export class Sealer {
       const len = segments.write(i, out, TEXT);
       const padded = paddedLength(len, mtu);
       if (padded > len) out.fill(0, TEXT + len, TEXT + padded);
-      this.#seal(session, out, out, TEXT, padded);
+      this.#seal(session, out, out, TEXT, padded, tos);
     }
     this.#segmenting = outer;
     segments.end();
   }
 
   /** Seals into `out` behind its headroom, sends it and gives it back. */
-  #seal(session: Session, out: Uint8Array, buf: Uint8Array, off: number, len: number): void {
+  #seal(
+    session: Session,
+    out: Uint8Array,
+    buf: Uint8Array,
+    off: number,
+    len: number,
+    tos: number,
+  ): void {
     const { peer } = session;
     const low = session.sendLow;
     const high = session.sendHigh;
@@ -135,7 +144,7 @@ export class Sealer {
     const total = TRANSPORT_OVERHEAD + len;
     peer.noteSent(total);
     this.#stats.sent++;
-    this.#link.send(out, HEADROOM, total, peer.endpoint);
+    this.#link.send(out, HEADROOM, total, peer.endpoint, tos);
     pool.give(out);
   }
 }

@@ -42,6 +42,8 @@ export interface EngineStats {
   dropExpiredKey: number;
   /** Decrypted, but not an IP packet. */
   dropBadPacket: number;
+  /** Marked as congested on the way, around a packet whose sender does not know such marks (RFC 6040 §4.2). */
+  dropCongestion: number;
   /** An inner source address that the peer may not use. */
   dropSource: number;
   /** An outgoing packet pushed out of a full queue, or given up with its handshake. */
@@ -81,6 +83,7 @@ export function engineStats(): EngineStats {
     dropReplay: 0,
     dropExpiredKey: 0,
     dropBadPacket: 0,
+    dropCongestion: 0,
     dropSource: 0,
     dropQueue: 0,
     dropNoEndpoint: 0,

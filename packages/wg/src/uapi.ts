@@ -27,7 +27,7 @@ const EPROTO = -71;
 const EADDRINUSE = -98;
 
 /** A request is a device's whole configuration; 10,000 peers are about 2 MB. */
-export const MAX_REQUEST = 64 * 1024 * 1024;
+export const MAX_REQUEST: number = 64 * 1024 * 1024;
 
 interface PeerChange {
   readonly publicKey: Uint8Array;
