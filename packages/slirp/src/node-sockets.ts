@@ -246,10 +246,18 @@ class NodeDatagrams implements HostDatagrams {
     this.#socket.on('listening', () => {
       this.#bound = true;
       if (connect !== undefined) {
-        this.#socket.connect(connect.port, connect.address, () => {
+        // Node gives the callback an error that its types do not mention: no route, say.
+        const onConnect = (error?: NodeJS.ErrnoException | null) => {
+          if (this.#closed) return;
+          if (error != null) {
+            this.close();
+            events.onClosed(error.code ?? 'EIO');
+            return;
+          }
           for (const bytes of this.#early) this.#socket.send(bytes, this.#onSent);
           this.#early = [];
-        });
+        };
+        this.#socket.connect(connect.port, connect.address, onConnect);
       }
     });
     this.#socket.bind({ port: options.port ?? 0, address: options.address, exclusive: true });
