@@ -24,12 +24,13 @@ describe('provider()', () => {
     expect(chosen.name).toBe('openssl');
     const { served, notes } = chosen.describe();
     expect(served.chacha20poly1305).toMatch(/^OpenSSL 3.*ChaCha20_ctr32 and Poly1305$/);
-    expect(served['aes-gcm']).toMatch(/^OpenSSL 3.*provider AES-GCM$/);
+    const known = process.versions.openssl.startsWith('3.0.');
+    expect(served['aes-gcm']).toMatch(known ? /^OpenSSL 3.*provider AES-GCM$/ : /^OpenSSL 3.*EVP$/);
     expect(served.x25519).toMatch(/ossl_x25519/);
     expect(served.xchacha20poly1305).toBe('noble');
     expect(served.blake2s).toBe('WebAssembly SIMD');
     expect(served.hmac).toMatch(/^node:crypto/);
-    expect(notes).toEqual([]);
+    expect(notes).toEqual(known ? [] : [expect.stringMatching(/AES-GCM provider not used: known/)]);
     expect(best()).toBe(chosen);
   });
 
