@@ -1,3 +1,19 @@
+export type {
+  DhcpClientOptions,
+  DhcpClientState,
+  DhcpClientStats,
+  DhcpLease,
+  DhcpLossReason,
+} from './adapter/dhcp-client.ts';
+export { DhcpClient, type DhcpClientLink } from './adapter/dhcp-client.ts';
+export { adapt, L2Adapter } from './adapter/l2-adapter.ts';
+export {
+  NeighborCache,
+  type NeighborLink,
+  NeighborState,
+  type NeighborStats,
+} from './adapter/neighbor-cache.ts';
+export type { L2AdapterOptions, L2AdapterStats, NetworkConfig } from './adapter/options.ts';
 export {
   copyBytes,
   equalBytes,
@@ -48,8 +64,18 @@ export {
   type L3Device,
   type PacketHandler,
 } from './device.ts';
+export type { DhcpNetworkOptions, StaticLease } from './dhcp/options.ts';
+export {
+  type DhcpLeaseRecord,
+  DhcpServer,
+  type DhcpServerEvent,
+  type DhcpServerLease,
+  type DhcpServerOptions,
+  type DhcpServerStats,
+} from './dhcp/server.ts';
 export { PktkitError, type PktkitErrorCode } from './errors.ts';
 export { FlowTable, type FlowTableOptions } from './flow-table.ts';
+export { fragment4, fragment6 } from './fragment.ts';
 export { Frame } from './frame.ts';
 export { hashSecret, hashWord, spread } from './hash.ts';
 export {
@@ -86,11 +112,35 @@ export {
 } from './pcapng.ts';
 export { L2PipeEnd, L3PipeEnd, type PipeOptions, type PipeStats, pipeL2, pipeL3 } from './pipe.ts';
 export { BufferPool, HEADROOM, type PoolStats, pool, TAILROOM } from './pool.ts';
+export {
+  type RaPrefixOptions,
+  RaServer,
+  type RaServerOptions,
+  type RaServerStats,
+} from './ra-server.ts';
 export { fillRandom, type Random32, random32, randomBelow } from './random.ts';
+export { Reassembler, type ReassemblerOptions, type ReassemblerStats } from './reassembly.ts';
 export { RouteTable, type RouteTableOptions } from './route-table.ts';
 export { type OffloadStats, offloadStats } from './segment.ts';
 export { sendL2, sendL3 } from './software-offload.ts';
 export { L2Tap, L3Tap, type TapOptions, type TapStats, tap } from './tap.ts';
+export {
+  ARP_LENGTH,
+  ArpOperation,
+  arpOperation,
+  arpSenderIp,
+  arpSenderMac,
+  arpTargetIp,
+  writeArp,
+} from './wire/arp.ts';
+export {
+  type DhcpMessage,
+  DhcpOption,
+  type DhcpRoute,
+  DhcpType,
+  parseDhcp,
+  writeDhcp,
+} from './wire/dhcp.ts';
 export {
   ETHERNET_HEADER,
   ETHERNET_MIN_FRAME,
@@ -149,6 +199,21 @@ export {
   ipv6Transport,
   writeIpv6,
 } from './wire/ipv6.ts';
+export {
+  eui64Address,
+  linkLocalAddress,
+  NdpOption,
+  NdpType,
+  type PrefixInfo,
+  type RouterAdvertisement,
+  type RouterPreference,
+  readRouterAdvertisement,
+  solicitedNode,
+  writeNeighborAdvertisement,
+  writeNeighborSolicitation,
+  writeRouterAdvertisement,
+  writeRouterSolicitation,
+} from './wire/ndp.ts';
 export * as tcp from './wire/tcp.ts';
 export {
   TCP_ACK,
