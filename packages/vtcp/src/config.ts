@@ -187,3 +187,10 @@ function congestionFactory(name: string | CongestionFactory): CongestionFactory 
 function invalid(message: string): PktkitError {
   return new PktkitError('PKT_INVALID_CONFIG', message);
 }
+
+/** The shift that makes `size` expressible in 16 bits. */
+export function scaleFor(size: number): number {
+  let scale = 0;
+  while (scale < 14 && 65535 * 2 ** scale < size) scale++;
+  return scale;
+}

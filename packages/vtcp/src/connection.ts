@@ -9,7 +9,7 @@
 
 import type { Timer } from '@pktkit/core';
 import type { TcpConfig } from './config.ts';
-import { resolveKeepAlive } from './config.ts';
+import { resolveKeepAlive, scaleFor } from './config.ts';
 import type { CongestionController } from './congestion/congestion.ts';
 import { ProportionalRateReduction } from './congestion/prr.ts';
 import { TcpError, type TcpErrorCode } from './errors.ts';
@@ -46,6 +46,8 @@ const NEVER = Number.POSITIVE_INFINITY;
 /** RFC 9293 §3.7.1: what a peer may send that announced nothing. */
 const DEFAULT_MSS_4 = 536;
 const DEFAULT_MSS_6 = 1220;
+/** Smaller is not believed: room for options and some payload. */
+const MIN_MSS = 64;
 /** A write buffer holds at least so much, whatever the congestion window. */
 const MIN_SEND_BUFFER = 256 << 10;
 /** What a connection may still hold when the stack's memory runs short. */
@@ -301,7 +303,10 @@ export class Connection extends Flow implements TcpConnection {
   /** Follows the congestion window, so that no more waits here than keeps the path busy. */
   get sendLimit(): number {
     if (this.stack.pages.isScarce) return Math.min(this.config.sendBuffer, SCARCE_BUFFER);
-    return Math.min(this.config.sendBuffer, Math.max(MIN_SEND_BUFFER, 2 * this.cc.cwnd));
+    return Math.min(
+      this.config.sendBuffer,
+      Math.max(MIN_SEND_BUFFER, Math.floor(2 * this.cc.cwnd)),
+    );
   }
 
   /** Bytes in flight as RFC 6675 estimates them. */
@@ -544,15 +549,5 @@ export class Connection extends Flow implements TcpConnection {
   }
 }
 
-/** The kernel takes nothing below either: room for options and some payload. */
-const MIN_MSS = 64;
-
 function ignore(): void {}
 function ignoreClosed(): void {}
-
-/** The shift that makes `size` expressible in 16 bits. */
-export function scaleFor(size: number): number {
-  let scale = 0;
-  while (scale < 14 && 65535 * 2 ** scale < size) scale++;
-  return scale;
-}

@@ -126,6 +126,7 @@ export function handleSynReceived(c: Connection, segment: Segment): void {
       if ((flags & ACK) !== 0 && ack === c.nxt) {
         // The other half of a simultaneous open.
         completeHandshake(c, segment);
+        c.ackNow = true;
         return;
       }
       c.synOwed = true;

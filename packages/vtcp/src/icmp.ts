@@ -1,7 +1,11 @@
 /** ICMP errors about our own segments: which flow they quote, and what they mean (RFC 5927 on how far to believe them). */
 
 import { get16, get32, getInt32, IpProtocol, type Packet } from '@pktkit/core';
+import type { Connection } from './connection.ts';
 import type { FlowKey } from './flow.ts';
+import { onPacketTooBig } from './mtu.ts';
+import { seqGe, seqLe } from './seq.ts';
+import { SYN_SENT } from './state.ts';
 
 export type IcmpMeaning = 'too-big' | 'refused' | 'host' | 'net' | 'none';
 
@@ -91,4 +95,25 @@ function meaningV6(error: IcmpError, buf: Uint8Array, at: number): void {
     if (code === 4) error.meaning = 'refused';
     else error.meaning = code === 0 ? 'net' : 'host';
   }
+}
+
+/** Acts on an error about a connection; false when it quotes nothing that is in flight. */
+export function takeIcmpError(c: Connection, error: IcmpError): boolean {
+  // RFC 5927 §4: who cannot see the connection cannot guess this.
+  if (!(seqGe(error.seq, c.una) && seqLe(error.seq, c.nxt))) return false;
+  if (error.meaning === 'too-big') {
+    // RFC 1191 §5: a router that does not say makes us guess.
+    onPacketTooBig(c, error.mtu === 0 ? Math.floor(c.pathMtu * 0.75) : error.mtu);
+    return true;
+  }
+  const code =
+    error.meaning === 'refused'
+      ? 'ECONNREFUSED'
+      : error.meaning === 'net'
+        ? 'ENETUNREACH'
+        : 'EHOSTUNREACH';
+  // RFC 5461: hard while opening, later a hint for when the retransmissions run out.
+  if (c.stateNumber === SYN_SENT) c.fail(code, 'ICMP unreachable');
+  else if (code !== 'ECONNREFUSED') c.softError = code;
+  return true;
 }

@@ -301,7 +301,8 @@ function noteFin(c: Connection, segment: Segment): void {
   if (seqLt(at, c.receive.highest)) return;
   c.finPending = true;
   c.finSeq = at;
-  if (at !== c.rcvNxt) answer(c);
+  // Its data, out of order like itself, has been answered already.
+  if (at !== c.rcvNxt && segment.dataLen === 0) answer(c);
 }
 
 function takeFin(c: Connection): void {

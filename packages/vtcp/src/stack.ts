@@ -8,23 +8,16 @@
 
 import {
   Accept,
-  CHECKSUM_PARTIAL,
-  CHECKSUM_TRUSTED,
   type Clock,
-  get16,
-  getInt32,
-  IpProtocol,
   type Packet,
   PktkitError,
   type Random32,
   random32,
-  SEGMENT_SIZE_MASK,
-  V4_MAPPED_WORD,
-  verifyTransport,
 } from '@pktkit/core';
 import { resolveOptions, type TcpConfig } from './config.ts';
 import type { AckSample } from './congestion/congestion.ts';
-import { Connection, scaleFor } from './connection.ts';
+import { Connection } from './connection.ts';
+import { readSegment } from './demux.ts';
 import { TcpError } from './errors.ts';
 import { ExpiryQueue } from './expiry-queue.ts';
 import {
@@ -37,17 +30,16 @@ import {
   FlowMap,
 } from './flow.ts';
 import { adoptSyn, appendSynData, beginPassive, type SynOptions, synOptions } from './handshake.ts';
-import { quotedFlow } from './icmp.ts';
+import { quotedFlow, takeIcmpError } from './icmp.ts';
 import { initialSequence } from './isn.ts';
 import { Listener } from './listener.ts';
-import { onPacketTooBig } from './mtu.ts';
 import { PagePool } from './paged-buffer.ts';
 import { PortAllocator } from './ports.ts';
 import { handleSegment } from './receive.ts';
-import { bareSegment, cookieSegment, Replies } from './replies.ts';
+import { bareSegment, Replies } from './replies.ts';
 import { Covered, type Sent } from './scoreboard.ts';
-import { ACK, CWR, ECE, FIN, RST, Segment, SYN } from './segment.ts';
-import { seqGe, seqGt, seqLe } from './seq.ts';
+import { ACK, FIN, RST, Segment, SYN } from './segment.ts';
+import { seqGt } from './seq.ts';
 import { SipHash } from './siphash.ts';
 import type { StackCore } from './stack-core.ts';
 import {
@@ -62,7 +54,7 @@ import {
   TIME_WAIT,
 } from './state.ts';
 import { newStats } from './stats.ts';
-import { decodeOptions, encodeOptions, SynCookies } from './syn-cookie.ts';
+import { SynCookies } from './syn-cookie.ts';
 import { PendingSyn, type RequestOwner } from './syn-request.ts';
 import { TimeWait } from './time-wait.ts';
 import { armTimer } from './timers.ts';
@@ -78,10 +70,6 @@ import type {
   TcpStackOptions,
   TcpStackStats,
 } from './types.ts';
-
-/** A SYN without a size gets the default of RFC 9293 §3.7.1. */
-const DEFAULT_MSS_4 = 536;
-const DEFAULT_MSS_6 = 1220;
 
 export class TcpStack implements StackCore, RequestOwner {
   readonly clock: Clock;
@@ -270,66 +258,14 @@ export class TcpStack implements StackCore, RequestOwner {
 
   /** Takes a validated IP packet that holds TCP; the window is borrowed. Calls nothing out but `onUnmatched`. */
   handlePacket(packet: Packet): void {
-    const { buf, off, len, offload } = packet;
     const stats = this.stats;
-    const transport = packet.transport;
-    if (transport < 0 || transport >>> 16 !== IpProtocol.TCP) {
-      if (packet.isFragment) stats.dropFragment++;
-      else stats.dropMalformed++;
-      return;
-    }
-    const at = transport & 0xffff;
     const segment = this.#segment;
-    const v4 = packet.version === 4;
-    if (v4 && (get16(buf, off + 6) & 0x3fff) !== 0) {
-      stats.dropFragment++;
-      return;
-    }
-    if (!segment.parse(buf, off + at, len - at)) {
-      stats.dropMalformed++;
-      return;
-    }
-    if ((offload & (CHECKSUM_TRUSTED | CHECKSUM_PARTIAL)) === 0) {
-      if (!verifyTransport(buf, off, IpProtocol.TCP, off + at, len - at)) {
-        stats.dropChecksum++;
-        return;
-      }
-    }
-    const unit = offload & SEGMENT_SIZE_MASK;
-    if (unit > 0 && unit < segment.dataLen) segment.unit = unit;
     const key = this.#key;
-    if (v4) {
-      segment.ecn = buf[off + 1] & 3;
-      key.family = 4;
-      key.l0 = key.l1 = key.r0 = key.r1 = 0;
-      key.l2 = key.r2 = V4_MAPPED_WORD;
-      key.r3 = getInt32(buf, off + 12);
-      key.l3 = getInt32(buf, off + 16);
-      if (isGroup4(key.r3) || isGroup4(key.l3)) {
-        stats.dropAddress++;
-        return;
-      }
-    } else {
-      segment.ecn = (buf[off + 1] >>> 4) & 3;
-      key.family = 6;
-      key.r0 = getInt32(buf, off + 8);
-      key.r1 = getInt32(buf, off + 12);
-      key.r2 = getInt32(buf, off + 16);
-      key.r3 = getInt32(buf, off + 20);
-      key.l0 = getInt32(buf, off + 24);
-      key.l1 = getInt32(buf, off + 28);
-      key.l2 = getInt32(buf, off + 32);
-      key.l3 = getInt32(buf, off + 36);
-      if (key.r0 >>> 24 === 0xff || key.l0 >>> 24 === 0xff) {
-        stats.dropAddress++;
-        return;
-      }
-    }
-    if (segment.srcPort === 0 || segment.dstPort === 0) {
-      stats.dropAddress++;
+    const fault = readSegment(packet, segment, key);
+    if (fault !== null) {
+      stats[fault]++;
       return;
     }
-    key.ports = (segment.dstPort << 16) | segment.srcPort;
     this.now = this.clock.now;
     stats.segmentsIn++;
     stats.bytesIn += segment.dataLen;
@@ -352,29 +288,9 @@ export class TcpStack implements StackCore, RequestOwner {
     if (error === null) return false;
     const flow = this.#flows.find(key);
     if (flow === null || flow.kind !== FLOW_CONNECTION) return false;
-    const c = flow as Connection;
     this.stats.icmpErrors++;
     this.now = this.clock.now;
-    // RFC 5927 §4: it must quote something that is in flight.
-    const opening = c.stateNumber === SYN_SENT || c.stateNumber === SYN_RECEIVED;
-    if (!(seqGe(error.seq, c.una) && seqLe(error.seq, c.nxt))) {
-      this.stats.dropIcmp++;
-      return true;
-    }
-    if (error.meaning === 'too-big') {
-      // RFC 1191 §5: a router that does not say makes us guess.
-      onPacketTooBig(c, error.mtu === 0 ? Math.floor(c.pathMtu * 0.75) : error.mtu);
-      return true;
-    }
-    const code =
-      error.meaning === 'refused'
-        ? 'ECONNREFUSED'
-        : error.meaning === 'net'
-          ? 'ENETUNREACH'
-          : 'EHOSTUNREACH';
-    // RFC 9293 §3.9.2.2 and RFC 5461: hard while opening, a hint later.
-    if (opening && c.stateNumber === SYN_SENT) c.fail(code, 'ICMP unreachable');
-    else if (code !== 'ECONNREFUSED') c.softError = code;
+    if (!takeIcmpError(flow as Connection, error)) this.stats.dropIcmp++;
     return true;
   }
 
@@ -563,6 +479,11 @@ export class TcpStack implements StackCore, RequestOwner {
       const listener = this.#listenerFor(key, segment.dstPort);
       if (listener !== null && this.#fromCookie(listener, segment, key)) return;
     }
+    if ((flags & (ACK | RST)) === 0 && this.#listenerFor(key, segment.dstPort) !== null) {
+      // RFC 9293 §3.10.7.2: what must have an ACK and has none is no business of a listener.
+      this.stats.dropNoAck++;
+      return;
+    }
     if (this.#options.onUnmatched?.(packet) === true) return;
     this.refuse(new Endpoints(key), segment);
   }
@@ -672,17 +593,6 @@ export class TcpStack implements StackCore, RequestOwner {
   // SYN cookies.
 
   #sendCookie(listener: Listener, segment: Segment, key: FlowKey): void {
-    const flow = new Endpoints(key);
-    const config = listener.config;
-    const defaultMss = key.family === 4 ? DEFAULT_MSS_4 : DEFAULT_MSS_6;
-    const isn = this.#cookies.generate(key, segment.seq, segment.mss || defaultMss, this.now);
-    const ts = config.timestamps && segment.hasTimestamp;
-    const ecn = ts && config.ecn !== false && (segment.flags & (ECE | CWR)) === (ECE | CWR);
-    const scale = ts && config.windowScale ? segment.windowScale : -1;
-    const sack = ts && config.sack && segment.sackPermitted;
-    const value = ts
-      ? encodeOptions((this.now + this.#cookies.timestampOffset(key)) | 0, scale, sack, ecn)
-      : 0;
     if (this.#replies.isFull) {
       this.stats.dropReplies++;
       return;
@@ -690,53 +600,30 @@ export class TcpStack implements StackCore, RequestOwner {
     this.#cookieAt = this.now;
     this.stats.synCookiesSent++;
     this.stats.segmentsOut++;
-    const headers = key.family === 4 ? 40 : 60;
-    const mss = Math.min(config.mss, this.#mtu - headers);
-    const window = Math.min(65535, config.initialReceiveBuffer);
-    const ownScale = scale < 0 ? -1 : scaleFor(config.receiveBuffer);
-    const offer = {
-      mss,
-      window,
-      scale: ownScale,
-      sack,
-      ecn,
-      ts,
-      tsVal: value,
-      tsEcr: segment.tsVal,
-    };
-    this.#replies.push(cookieSegment(flow, isn, (segment.seq + 1) | 0, offer, this.offload));
+    const { config } = listener;
+    this.#replies.push(
+      this.#cookies.answer(key, segment, config, this.#mtu, this.now, this.offload),
+    );
     this.#register();
   }
 
   /** The ACK that completes a handshake which only the cookie remembers. */
   #fromCookie(listener: Listener, segment: Segment, key: FlowKey): boolean {
-    const iss = (segment.ack - 1) | 0;
-    const peerSeq = (segment.seq - 1) | 0;
-    const mss = this.#cookies.validate(key, iss, peerSeq, this.now);
-    if (mss === 0 || listener.paused || this.#connections >= this.#maxConnections) {
+    const { config } = listener;
+    const syn = this.#cookies.restore(key, segment, config, this.now);
+    if (syn === null || listener.paused || this.#connections >= this.#maxConnections) {
       this.stats.synCookiesRejected++;
       return false;
     }
-    const ts = segment.hasTimestamp && listener.config.timestamps;
-    const options = ts ? decodeOptions(segment.tsEcr) : NO_OPTIONS;
-    const c = new Connection(this, key, listener.config, iss);
+    const c = new Connection(this, key, config, (segment.ack - 1) | 0);
     c.tsOffset = this.#cookies.timestampOffset(key);
     this.stats.synCookiesAccepted++;
     this.stats.passiveOpens++;
     this.#add(c);
     listener.enter(c);
     c.passive = true;
-    adoptSyn(c, {
-      seq: peerSeq,
-      window: 0,
-      mss,
-      windowScale: options.windowScale,
-      sackPermitted: options.sack,
-      hasTimestamp: ts,
-      tsVal: segment.tsVal,
-      ecn: options.ecn,
-    });
-    c.ecnOn = options.ecn && listener.config.ecn !== false;
+    adoptSyn(c, syn);
+    c.ecnOn = syn.ecn && config.ecn !== false;
     c.setState(SYN_RECEIVED);
     handleSegment(c, segment);
     return true;
@@ -831,7 +718,6 @@ export class TcpStack implements StackCore, RequestOwner {
   }
 }
 
-const NO_OPTIONS = { windowScale: -1, sack: false, ecn: false };
 /** Two ticks of the cookies' counter. */
 const COOKIE_LIFE = 128_000;
 
@@ -839,11 +725,6 @@ function keyOf(flow: Flow): FlowKey {
   const key = new FlowKey();
   key.set(flow.local, flow.localPort, flow.remote, flow.remotePort);
   return key;
-}
-
-/** 224.0.0.0/4, or 255.255.255.255. */
-function isGroup4(address: number): boolean {
-  return address >>> 28 === 0xe || address === -1;
 }
 
 function checkPort(port: number, name: string): void {

@@ -12,8 +12,13 @@
  * SACK, ECN.
  */
 
-import type { FlowKey } from './flow.ts';
+import type { Packet } from '@pktkit/core';
+import { scaleFor, type TcpConfig } from './config.ts';
+import { Endpoints, type FlowKey } from './flow.ts';
+import type { SynOptions } from './handshake.ts';
 import { tupleWords } from './isn.ts';
+import { cookieSegment } from './replies.ts';
+import { CWR, ECE, type Segment } from './segment.ts';
 import type { SipHash } from './siphash.ts';
 
 const TICK = 64_000;
@@ -55,6 +60,53 @@ export class SynCookies {
     return this.#hash.hash(words, n + 1);
   }
 
+  /** The SYN-ACK for a SYN, of which nothing is remembered. */
+  answer(
+    key: FlowKey,
+    segment: Segment,
+    config: TcpConfig,
+    mtu: number,
+    now: number,
+    offload: number,
+  ): Packet {
+    const isn = this.generate(key, segment.seq, segment.mss || defaultMss(key), now);
+    const ts = config.timestamps && segment.hasTimestamp;
+    const ecn = ts && config.ecn !== false && (segment.flags & (ECE | CWR)) === (ECE | CWR);
+    const scale = ts && config.windowScale ? segment.windowScale : -1;
+    const sack = ts && config.sack && segment.sackPermitted;
+    const ours = (now + this.timestampOffset(key)) | 0;
+    const offer = {
+      mss: Math.min(config.mss, mtu - (key.family === 4 ? 40 : 60)),
+      window: Math.min(65535, config.initialReceiveBuffer),
+      scale: scale < 0 ? -1 : scaleFor(config.receiveBuffer),
+      sack,
+      ecn,
+      ts,
+      tsVal: ts ? encodeOptions(ours, scale, sack, ecn) : 0,
+      tsEcr: segment.tsVal,
+    };
+    return cookieSegment(new Endpoints(key), isn, (segment.seq + 1) | 0, offer, offload);
+  }
+
+  /** What the SYN must have said, from the ACK that ends the handshake; null when it holds no cookie of ours. */
+  restore(key: FlowKey, segment: Segment, config: TcpConfig, now: number): SynOptions | null {
+    const seq = (segment.seq - 1) | 0;
+    const mss = this.validate(key, (segment.ack - 1) | 0, seq, now);
+    if (mss === 0) return null;
+    const ts = segment.hasTimestamp && config.timestamps;
+    const options = ts ? decodeOptions(segment.tsEcr) : NO_OPTIONS;
+    return {
+      seq,
+      window: 0,
+      mss,
+      windowScale: options.windowScale,
+      sackPermitted: options.sack,
+      hasTimestamp: ts,
+      tsVal: segment.tsVal,
+      ecn: options.ecn,
+    };
+  }
+
   #cookie(key: FlowKey, peerSeq: number, index: number, tick: number): number {
     const n = tupleWords(words, key);
     words[n] = peerSeq;
@@ -76,6 +128,13 @@ export function encodeOptions(
   const value = (timestamp & ~OPTION_MASK) | bits;
   // In the past, lest the connection's first own timestamp be older than its SYN-ACK's.
   return ((value - timestamp) | 0) > 0 ? (value - (1 << OPTION_BITS)) | 0 : value;
+}
+
+const NO_OPTIONS: CookieOptions = { windowScale: -1, sack: false, ecn: false };
+
+/** RFC 9293 §3.7.1: for a SYN that gives no size. */
+function defaultMss(key: FlowKey): number {
+  return key.family === 4 ? 536 : 1220;
 }
 
 export interface CookieOptions {

@@ -74,7 +74,7 @@ function retransmitLost(c: Connection): void {
     const len = seqDiff(sent.end, sent.seq);
     // What lies beyond a window that shrank has to wait; the first segment keeps the connection going.
     if (index > 0 && seqGt(sent.end, windowEnd(c)) && seqGe(sent.seq, windowEnd(c))) return;
-    const room = c.cc.cwnd - c.inFlight;
+    const room = Math.floor(c.cc.cwnd) - c.inFlight;
     if (room < Math.min(len, c.mss) && c.inFlight > 0) return;
     if (c.config.pacing && c.phase !== LOSS && pacingHolds(c)) return;
     const whole = Math.min(largestPayload(c), Math.max(c.mss, room - (room % c.mss)));
@@ -127,7 +127,7 @@ function sendNew(c: Connection): void {
     }
     let n = Math.min(unsent, windowRoom, largestPayload(c));
     const inFlight = c.inFlight;
-    let room = c.cc.cwnd - inFlight;
+    let room = Math.floor(c.cc.cwnd) - inFlight;
     if (inFlight <= 0 && room < mss) room = mss;
     if (room < Math.min(n, mss) || (n === 0 && room <= 0)) {
       c.cwndLimited = true;

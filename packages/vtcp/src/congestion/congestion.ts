@@ -27,9 +27,9 @@ export interface AckSample {
 
 export interface CongestionController {
   readonly name: string;
-  /** Bytes. */
+  /** Whole bytes. */
   cwnd: number;
-  /** Bytes; `Infinity` before the first reduction. */
+  /** Whole bytes; `Infinity` before the first reduction. */
   ssthresh: number;
   /** The window opens: new data was acknowledged outside recovery. */
   onAck(sample: AckSample): void;

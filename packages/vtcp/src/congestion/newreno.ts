@@ -8,7 +8,7 @@ export class NewReno implements CongestionController {
   cwnd: number;
   ssthresh: number = Number.POSITIVE_INFINITY;
   mss: number;
-  readonly initialWindow: number;
+  initialWindow: number;
   readonly #hystart: HyStart | null;
   #credit = 0;
   #priorCwnd = 0;
@@ -48,7 +48,7 @@ export class NewReno implements CongestionController {
       return 0;
     }
     this.cwnd = this.ssthresh;
-    return growth - room;
+    return Math.floor(growth - room);
   }
 
   /** Congestion avoidance: one segment per window of acknowledged bytes (RFC 5681 §3.1, formula 3). */
@@ -68,7 +68,7 @@ export class NewReno implements CongestionController {
 
   onCongestion(inFlight: number, now: number, byEcn: boolean): void {
     this.remember();
-    this.ssthresh = Math.max(2 * this.mss, this.reduced(inFlight, now, byEcn));
+    this.ssthresh = Math.max(2 * this.mss, Math.floor(this.reduced(inFlight, now, byEcn)));
     this.#credit = 0;
   }
 
@@ -76,7 +76,7 @@ export class NewReno implements CongestionController {
     // A second timeout in a row must not lose what a spurious first one would restore (RFC 5682 §3).
     if (this.cwnd > this.mss) {
       this.remember();
-      this.ssthresh = Math.max(2 * this.mss, this.reduced(inFlight, now, false));
+      this.ssthresh = Math.max(2 * this.mss, Math.floor(this.reduced(inFlight, now, false)));
     }
     this.cwnd = this.mss;
     this.#credit = 0;
@@ -100,7 +100,7 @@ export class NewReno implements CongestionController {
   onIdle(idle: number, rto: number): void {
     // RFC 2861's decay, gentler than the restart of RFC 5681 §4.1: half for each timeout of silence.
     const restart = Math.min(this.initialWindow, this.cwnd);
-    this.ssthresh = Math.max(this.ssthresh, (this.cwnd * 3) / 4);
+    this.ssthresh = Math.max(this.ssthresh, Math.floor((this.cwnd * 3) / 4));
     let cwnd = this.cwnd;
     for (let left = idle - rto; left > 0 && cwnd > restart; left -= rto) cwnd /= 2;
     this.cwnd = Math.max(Math.floor(cwnd), restart);
@@ -108,6 +108,8 @@ export class NewReno implements CongestionController {
 
   onMss(mss: number): void {
     const segments = this.cwnd / this.mss;
+    // Windows are counted in segments: the handshake begins before the peer's segment size is known.
+    this.initialWindow = Math.round(this.initialWindow / this.mss) * mss;
     this.mss = mss;
     this.cwnd = Math.max(mss, Math.round(segments) * mss);
   }

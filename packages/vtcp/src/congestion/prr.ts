@@ -39,6 +39,6 @@ export class ProportionalRateReduction {
     }
     // The first retransmission goes out at once.
     if (this.#out === 0) allowed = Math.max(allowed, mss);
-    return inFlight + Math.max(0, allowed);
+    return inFlight + Math.max(0, Math.floor(allowed));
   }
 }
