@@ -16,6 +16,8 @@ export interface Script {
   file: string;
   /** `--name=value` lines in front of the first event. */
   options: Map<string, string>;
+  /** `// kernel differs: why` among the comments: the script is ours, and a kernel is known to do otherwise. */
+  kernelDiffers: string | null;
   /** A shell command in front of the first event. */
   init: string | null;
   events: ScriptEvent[];

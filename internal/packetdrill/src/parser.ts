@@ -37,7 +37,8 @@ export function parseScript(text: string, file = 'script'): Script {
   if (lexer.accept('`')) init = lexer.until('`');
   const events: ScriptEvent[] = [];
   while (!lexer.atEnd) events.push(parseEvent(lexer));
-  return { file, options, init, events };
+  const kernelDiffers = /^\/\/ kernel differs: (.+)$/m.exec(text)?.[1] ?? null;
+  return { file, options, kernelDiffers, init, events };
 }
 
 function parseEvent(lexer: Lexer): ScriptEvent {
