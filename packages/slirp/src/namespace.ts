@@ -18,6 +18,8 @@ import {
   ipv4ChecksumOk,
   Packet,
   type PacketHandler,
+  Reassembler,
+  type ReassemblerStats,
   sum,
   TcpFlag,
   tcp,
@@ -45,6 +47,7 @@ export class Namespace {
   readonly #context: Context;
   readonly #dns: DnsForwarder;
   readonly #errors: ErrorLimiter;
+  readonly #reassembler: Reassembler;
   readonly #onClose: Array<() => void> = [];
   #closed = false;
 
@@ -60,6 +63,7 @@ export class Namespace {
     this.#dns = new DnsForwarder(context, (asker, message) => {
       this.maker.udp(asker.gateway, DNS_PORT, asker.guest, asker.guestPort, message);
     });
+    this.#reassembler = new Reassembler({ clock: context.clock, random: context.random });
     this.#errors = new ErrorLimiter(context.clock, context.limits.icmpErrors);
   }
 
@@ -90,8 +94,7 @@ export class Namespace {
       return;
     }
     if (packet.isFragment) {
-      stats.fragmentsIn++;
-      stats.dropFragment++;
+      this.#onFragment(packet);
       return;
     }
     this.#dispatch(packet, trusted);
@@ -130,6 +133,7 @@ export class Namespace {
     clock.endBatch();
     this.udp.close();
     this.#dns.close();
+    this.#reassembler.clear();
     this.#closed = true;
     this.handler = dropPacket;
   }
@@ -143,6 +147,18 @@ export class Namespace {
     }
     for (const { addr } of this.#context.addrs) if (addr.family === family) return addr;
     return null;
+  }
+
+  /** Fragments are never looked into: the whole datagram is, once it is there. */
+  #onFragment(packet: Packet): void {
+    const { stats } = this.#context;
+    stats.fragmentsIn++;
+    const before = lost(this.#reassembler.stats);
+    const whole = this.#reassembler.add(packet);
+    stats.dropFragment += lost(this.#reassembler.stats) - before;
+    if (whole === null) return;
+    stats.reassembled++;
+    this.#dispatch(whole, false);
   }
 
   #dispatch(packet: Packet, trusted: boolean): void {
@@ -253,6 +269,11 @@ export class Namespace {
     }
     return false;
   }
+}
+
+/** Fragments that were not put together, so far. */
+function lost(stats: ReassemblerStats): number {
+  return stats.dropOverlap + stats.dropMalformed + stats.dropTooMany + stats.evicted;
 }
 
 function destinationOff(packet: Packet): number {

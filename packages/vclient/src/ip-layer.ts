@@ -10,6 +10,8 @@ import {
   checksum,
   copyAndSum,
   ErrorLimiter,
+  fragment4,
+  fragment6,
   HEADROOM,
   ICMP_HEADER,
   IcmpType,
@@ -30,6 +32,7 @@ import {
   pseudoHeaderSum,
   put16,
   type Random32,
+  Reassembler,
   sum,
   TAILROOM,
   UDP_HEADER,
@@ -63,18 +66,22 @@ export interface IpLayerOptions {
 export class IpLayer {
   readonly mtu: number;
   addrs: readonly Prefix[] = [];
+  readonly reassembler: Reassembler;
   /** The link: takes each packet that leaves this host. */
   output: (packet: Packet) => void = () => {};
   readonly #stats: VClientStats;
   readonly #handlers: IpHandlers;
   /** IPv4 identification: needs to differ among fragments in flight, nothing else (RFC 6864). */
   #nextId: number;
+  readonly #random: Random32;
   readonly #errors: ErrorLimiter;
 
   constructor(options: IpLayerOptions) {
     this.mtu = options.mtu;
     this.#stats = options.stats;
     this.#handlers = options.handlers;
+    this.#random = options.random;
+    this.reassembler = new Reassembler({ clock: options.clock, random: options.random });
     this.#nextId = options.random() & 0xffff;
     this.#errors = new ErrorLimiter(options.clock);
   }
@@ -106,7 +113,10 @@ export class IpLayer {
     }
     if (packet.isFragment) {
       stats.fragmentsIn++;
-      stats.dropFragment++;
+      const whole = this.reassembler.add(packet);
+      if (whole === null) return;
+      stats.reassembled++;
+      this.#dispatch(whole, false);
       return;
     }
     this.#dispatch(packet, trusted);
@@ -141,7 +151,7 @@ export class IpLayer {
     const total = copyAndSum(buf, at + UDP_HEADER, data, 0, data.length, head);
     // RFC 768: a sum of zero goes as all ones, since zero says "none".
     put16(buf, at + 6, ~total & 0xffff || 0xffff);
-    this.transmit(new Packet(buf, HEADROOM, header + length));
+    this.#send(new Packet(buf, HEADROOM, header + length));
     pool.give(buf);
   }
 
@@ -166,7 +176,7 @@ export class IpLayer {
     buf.set(data.subarray(dataOff, dataOff + dataLen), at + ICMP_HEADER);
     const pseudo = v4 ? 0 : pseudoHeaderSum(buf, HEADROOM, protocol, length);
     put16(buf, at + 2, checksum(buf, at, length, pseudo));
-    this.transmit(new Packet(buf, HEADROOM, header + length));
+    this.#send(new Packet(buf, HEADROOM, header + length));
     pool.give(buf);
   }
 
@@ -193,6 +203,21 @@ export class IpLayer {
       this.transmit(new Packet(buf, HEADROOM, length));
     }
     pool.give(buf);
+  }
+
+  /** `transmit` for complete packets, in fragments where the link is too small. */
+  #send(packet: Packet): void {
+    if (packet.len <= this.mtu || this.#hasDestination(packet) || isLoopback(packet)) {
+      this.transmit(packet);
+      return;
+    }
+    const emit = (fragment: Packet) => {
+      this.#stats.fragmentsOut++;
+      this.#stats.packetsOut++;
+      this.output(fragment);
+    };
+    if (packet.version === 4) fragment4(packet, this.mtu, emit);
+    else fragment6(packet, this.mtu, this.#random() | 0, emit);
   }
 
   #writeIp(

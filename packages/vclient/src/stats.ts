@@ -1,4 +1,7 @@
-/** Counters of one virtual host. TCP's own are in `client.tcp.stats`, DNS's in `client.resolver.stats`. */
+/**
+ * Counters of one virtual host. TCP's own are in `client.tcp.stats`, those of fragments in `client.reassembly`,
+ * DNS's in `client.resolver.stats`.
+ */
 
 export interface VClientStats {
   packetsIn: number;
@@ -22,8 +25,6 @@ export interface VClientStats {
   dropMartian: number;
   dropProtocol: number;
   dropIcmp: number;
-  /** Fragments that could not be put together. */
-  dropFragment: number;
   /** UDP to a port that nobody has; answered by "port unreachable". */
   dropNoPort: number;
   /** ICMP errors held back by the rate limit. */
@@ -49,7 +50,6 @@ export function newStats(): VClientStats {
     dropMartian: 0,
     dropProtocol: 0,
     dropIcmp: 0,
-    dropFragment: 0,
     dropNoPort: 0,
     dropIcmpLimit: 0,
     dropClosed: 0,

@@ -19,6 +19,7 @@ import {
   PktkitError,
   Prefix,
   type Random32,
+  type ReassemblerStats,
   random32,
   systemClock,
   UDP_HEADER,
@@ -186,6 +187,11 @@ export class VClient implements L3Device {
     return this.#ip.addrs;
   }
 
+  /** What became of fragments. */
+  get reassembly(): ReassemblerStats {
+    return this.#ip.reassembler.stats;
+  }
+
   /** Replaces the addresses; connections and UDP sockets bound to one that is gone end with `ECONNABORTED`. */
   setAddrs(addrs: readonly Prefix[]): void {
     this.#ip.addrs = [...addrs];
@@ -223,10 +229,15 @@ export class VClient implements L3Device {
   close(): void {
     if (this.#closed) return;
     for (const server of [...this.#servers]) void server.close();
-    for (const socket of [...this.#sockets]) socket.destroy(socketError('ECONNABORTED', 'read'));
+    for (const socket of [...this.#sockets]) {
+      // Who waits for a connection must hear that none will come; who closes with open sockets knows it.
+      if (socket.connecting) socket.destroy(socketError('ECONNABORTED', 'connect'));
+      else socket.resetAndDestroy();
+    }
     for (const socket of this.#udp.values()) socket.close();
     this.#pinger.close();
     this.tcp.close();
+    this.#ip.reassembler.clear();
     this.#closed = true;
     this.#ip.output = dropPacket;
   }
