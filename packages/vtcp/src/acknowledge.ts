@@ -44,7 +44,7 @@ export function handleAck(c: Connection, segment: Segment): boolean {
     return true;
   }
   const covered = stack.covered;
-  covered.reset();
+  covered.reset(board);
   const priorUna = c.una;
   const priorInFlight = c.inFlight;
   const windowMoved = updateWindow(c, segment);
@@ -169,7 +169,7 @@ function noteDsack(c: Connection, start: number, end: number): boolean {
 
 function oldAck(c: Connection, segment: Segment): void {
   const covered = c.stack.covered;
-  covered.reset();
+  covered.reset(c.board);
   takeSackBlocks(c, segment, covered);
   if (covered.delivered === 0) return;
   updateRack(c, covered);

@@ -53,14 +53,24 @@ export class Covered {
   newestSentAt = -0.5;
   newestEnd = 0;
   newestRetransmitted = false;
+  // The highest SACK before this acknowledgement: within one, the order of its blocks says nothing.
+  #hadSacked = false;
+  #priorHighest = 0;
 
-  reset(): void {
+  reset(board: Scoreboard): void {
+    this.#hadSacked = board.sackedBytes > 0;
+    this.#priorHighest = board.highestSacked;
     this.delivered = this.acked = this.sacked = 0;
     this.sentAt = -0.5;
     this.original = this.reordered = this.retransmittedCovered = this.probeAcked = false;
     this.newestSentAt = -0.5;
     this.newestEnd = 0;
     this.newestRetransmitted = false;
+  }
+
+  /** RFC 8985 §6.2 step 3. */
+  isLate(end: number): boolean {
+    return this.#hadSacked && seqLt(end, this.#priorHighest);
   }
 }
 
@@ -316,7 +326,7 @@ export class Scoreboard {
       } else {
         covered.original = true;
         if (sent.sentAt > covered.sentAt) covered.sentAt = sent.sentAt;
-        if (this.sackedBytes > 0 && seqLt(sent.end, this.highestSacked)) covered.reordered = true;
+        if (covered.isLate(sent.end)) covered.reordered = true;
       }
       if ((flags & MTU_PROBE) !== 0) covered.probeAcked = true;
       if (
