@@ -145,6 +145,11 @@ export class Engine {
     return true;
   }
 
+  /** Drops what waits for approval: those peers will ask again. */
+  forgetRequests(): void {
+    for (const [key, approval] of this.#approvals) this.#forget(key, approval);
+  }
+
   close(): void {
     this.#closed = true;
     for (const identity of [...this.#identities]) this.removeIdentity(identity);

@@ -442,7 +442,8 @@ export class Peer {
       }
       return;
     }
-    this.#lastSentHandshake = now;
+    // Without an endpoint nothing goes out: the first one that is found may be used at once.
+    if (this.endpoint !== NO_ENDPOINT) this.#lastSentHandshake = now;
     this.#sendInitiation(now);
   }
 

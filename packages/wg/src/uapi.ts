@@ -24,6 +24,7 @@ const OK = 0;
 const EIO = -5;
 const EINVAL = -22;
 const EPROTO = -71;
+const EOPNOTSUPP = -95;
 const EADDRINUSE = -98;
 
 /** A request is a device's whole configuration; 10,000 peers are about 2 MB. */
@@ -211,6 +212,10 @@ async function applyChange(
   }
   try {
     if (change.fwMark !== null) port.setFwMark(change.fwMark);
+  } catch {
+    return EOPNOTSUPP;
+  }
+  try {
     const { identity } = device;
     if (change.privateKey !== null) {
       // A device of ours always has a key: the zero key, which would take it away, is refused.
