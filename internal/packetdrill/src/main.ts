@@ -22,7 +22,10 @@ let failed = 0;
 for (const file of files) {
   // Settings that a script changes must not reach the next: each has a namespace to itself.
   const passed =
-    flags.has('--kernel') && !flags.has('--in-namespace') ? runApart(file) : await runHere(file);
+    flags.has('--kernel') && !flags.has('--in-namespace')
+      ? // Real time on a busy machine may come late once.
+        runApart(file) || runApart(file)
+      : await runHere(file);
   if (!passed) failed++;
 }
 if (!flags.has('--in-namespace')) print(`${files.length - failed} passed, ${failed} failed`);

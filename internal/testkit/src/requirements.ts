@@ -10,6 +10,7 @@ import { delimiter, join } from 'node:path';
 export const TOOL_PACKAGES: Readonly<Record<string, string>> = {
   arping: 'iputils-arping',
   busybox: 'busybox-static',
+  chrt: 'util-linux',
   cpio: 'cpio',
   curl: 'curl',
   dhclient: 'isc-dhcp-client',
@@ -23,9 +24,11 @@ export const TOOL_PACKAGES: Readonly<Record<string, string>> = {
   ping: 'iputils-ping',
   'qemu-system-x86_64': 'qemu-system-x86',
   ss: 'iproute2',
+  sysctl: 'procps',
   tcpdump: 'tcpdump',
   tshark: 'tshark',
   udhcpc: 'udhcpc',
+  unshare: 'util-linux',
   wg: 'wireguard-tools',
   'wireguard-go': 'wireguard-go',
 };
