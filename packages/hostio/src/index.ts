@@ -1,6 +1,7 @@
 export { HostError, tryLibc } from './native.ts';
 export { type NetlinkMessage, NetlinkSocket } from './netlink.ts';
 export { inNetns, type Netns, netnsPath } from './netns.ts';
+export { openPacket, PacketDevice, type PacketOptions, type PacketStats } from './packet-socket.ts';
 export { type ReactorStats, reactorStats } from './reactor.ts';
 export {
   TunDescriptor,

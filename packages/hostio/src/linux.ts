@@ -49,12 +49,25 @@ export const MSG_DONTWAIT = 0x40;
 export const MSG_TRUNC = 0x20;
 export const SOL_SOCKET = 1;
 
+// if_packet.h, if_ether.h
+export const ETH_P_ALL = 3;
+export const SOL_PACKET = 263;
+export const PACKET_ADD_MEMBERSHIP = 1;
+export const PACKET_AUXDATA = 8;
+export const PACKET_VNET_HDR = 15;
+export const PACKET_IGNORE_OUTGOING = 23;
+export const PACKET_MR_PROMISC = 1;
+export const TP_STATUS_VLAN_VALID = 0x10;
+export const TP_STATUS_VLAN_TPID_VALID = 0x40;
+export const SOCKADDR_LL_SIZE = 20;
+
 // if.h, sockios.h, if_tun.h
 export const IFNAMSIZ = 16;
 /** `struct ifreq`: the name, then a union of 24 bytes. */
 export const IFREQ_SIZE = 40;
 export const SIOCGIFFLAGS = 0x8913;
 export const SIOCSIFFLAGS = 0x8914;
+export const SIOCGIFNAME = 0x8910;
 export const SIOCGIFMTU = 0x8921;
 export const SIOCGIFHWADDR = 0x8927;
 export const SIOCGIFINDEX = 0x8933;

@@ -18,10 +18,10 @@ import {
 import { errnoName, type Libc, libc } from './native.ts';
 import { PeerTable, parseZoned } from './peers.ts';
 import { type Registration, rethrowLater, watch } from './reactor.ts';
+import { RECEIVE_SLOTS, type ReceiveRing, receiveRing } from './receive-ring.ts';
 import { sockaddrPort, sockaddrWord, sockaddrZone, writeSockaddr } from './sockaddr.ts';
 import { readErrors } from './udp-errors.ts';
 import { type OpenedUdp, openUdp } from './udp-open.ts';
-import { RECEIVE_SLOTS, type ReceiveRing, receiveRing } from './udp-receive.ts';
 import { SendBatch } from './udp-send.ts';
 import {
   MAX_DATAGRAM,

@@ -2,8 +2,6 @@
 
 import { Arena } from './arena.ts';
 import { EINTR, MSG_DONTWAIT } from './linux.ts';
-import type { Libc } from './native.ts';
-import { SOCKADDR_SIZE, sockaddrPort, sockaddrWord, sockaddrZone } from './sockaddr.ts';
 import {
   CMSG_HEADER,
   IOVEC,
@@ -20,7 +18,9 @@ import {
   MSG_NAMELEN,
   SOL_IP,
   SOL_IPV6,
-} from './udp-linux.ts';
+} from './msghdr.ts';
+import type { Libc } from './native.ts';
+import { SOCKADDR_SIZE, sockaddrPort, sockaddrWord, sockaddrZone } from './sockaddr.ts';
 
 /** An error for a datagram to the address in words; `mtu` is what the path takes when that was the reason. */
 export type OnQueuedError = (

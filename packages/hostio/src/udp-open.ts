@@ -4,10 +4,6 @@ import { IpAddr, PktkitError } from '@pktkit/core';
 import { Arena } from './arena.ts';
 import { adopt } from './descriptor.ts';
 import { AF_INET, AF_INET6, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOL_SOCKET } from './linux.ts';
-import { HostError, type Libc, libc } from './native.ts';
-import { inNetns } from './netns.ts';
-import { parseZoned } from './peers.ts';
-import { SOCKADDR_SIZE, sockaddrIp, sockaddrPort, writeSockaddr } from './sockaddr.ts';
 import {
   IP_MTU_DISCOVER,
   IP_PKTINFO,
@@ -33,7 +29,11 @@ import {
   SOL_UDP,
   UDP_GRO,
   UDP_SEGMENT,
-} from './udp-linux.ts';
+} from './msghdr.ts';
+import { HostError, type Libc, libc } from './native.ts';
+import { inNetns } from './netns.ts';
+import { parseZoned } from './peers.ts';
+import { SOCKADDR_SIZE, sockaddrIp, sockaddrPort, writeSockaddr } from './sockaddr.ts';
 import type { UdpOptions } from './udp-types.ts';
 
 export interface OpenedUdp {

@@ -25,7 +25,7 @@ import {
   SOL_IPV6,
   SOL_UDP,
   UDP_SEGMENT,
-} from './udp-linux.ts';
+} from './msghdr.ts';
 import { MAX_DATAGRAM } from './udp-types.ts';
 
 /** Runs in a batch, datagrams in a run (the kernel's UDP_MAX_SEGMENTS), bytes in a batch. */

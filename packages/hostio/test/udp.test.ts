@@ -51,7 +51,7 @@ for (const io of tiers) {
         padded.fill(0xee);
       }
       await until(() => server.got.length === sizes.length);
-      server.got.forEach(({ bytes }, i) => expect(bytes).toEqual(sent[i]));
+      expect(server.got.map(({ bytes }) => bytes)).toEqual(sent);
 
       const { from } = server.got[0];
       expect(server.got.every((one) => one.from === from)).toBe(true);

@@ -74,6 +74,8 @@ export interface DeviceStats extends Readonly<TunDescriptorStats> {
   readonly dropNoHandler: number;
   /** Arrived or sent with headers that contradict themselves. */
   readonly dropMalformed: number;
+  /** Why the kernel ended the device (`EBADFD`: its interface was deleted); empty while it lives and after `close`. */
+  readonly ended: string;
 }
 
 const counters = () => ({ dropNoHandler: 0, dropMalformed: 0 });
@@ -87,6 +89,7 @@ abstract class LinuxDevice implements NetworkInterface, Ending {
   readonly #interface: LinuxInterface;
   #mtu = 1500;
   #addrs: readonly Prefix[] = [];
+  #ended = '';
   #settle: () => void = () => {};
 
   constructor(kind: 'tun' | 'tap', options: TapOptions) {
@@ -98,7 +101,10 @@ abstract class LinuxDevice implements NetworkInterface, Ending {
       TunDescriptor.open(
         { ...options, kind },
         (buf, off, len) => this.receive(buf, off, len),
-        () => this.#settle(),
+        (error) => {
+          this.#ended = error.code;
+          this.#settle();
+        },
       ),
     );
     try {
@@ -135,7 +141,7 @@ abstract class LinuxDevice implements NetworkInterface, Ending {
   }
 
   get stats(): DeviceStats {
-    return { ...this.descriptor.stats, ...this.counters };
+    return { ...this.descriptor.stats, ...this.counters, ended: this.#ended };
   }
 
   get isOpen(): boolean {

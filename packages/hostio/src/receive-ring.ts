@@ -6,7 +6,6 @@
 import { getInt32, HEADROOM, V4_MAPPED_WORD } from '@pktkit/core';
 import { Arena } from './arena.ts';
 import { MSG_TRUNC, SOL_SOCKET } from './linux.ts';
-import { SOCKADDR_SIZE } from './sockaddr.ts';
 import {
   CMSG_HEADER,
   IOVEC,
@@ -28,7 +27,8 @@ import {
   SOL_IPV6,
   SOL_UDP,
   UDP_GRO,
-} from './udp-linux.ts';
+} from './msghdr.ts';
+import { SOCKADDR_SIZE } from './sockaddr.ts';
 
 /** Messages per call. */
 export const RECEIVE_SLOTS = 16;
@@ -112,6 +112,22 @@ export class ReceiveRing {
 
   nameAt(slot: number): number {
     return NAMES_AT + slot * NAME;
+  }
+
+  /** Where a control message of this kind has its data, or -1. */
+  controlAt(slot: number, wantedLevel: number, wantedType: number): number {
+    const { u32 } = this.arena;
+    let at = CONTROLS_AT + slot * CONTROL;
+    const end = at + u32[(HEADERS_AT + slot * MMSGHDR + MSG_CONTROLLEN) >>> 2];
+    while (at + CMSG_HEADER <= end) {
+      const length = u32[at >>> 2];
+      if (length < CMSG_HEADER || at + length > end) return -1;
+      if (u32[(at + 8) >>> 2] === wantedLevel && u32[(at + 12) >>> 2] === wantedType) {
+        return at + CMSG_HEADER;
+      }
+      at += (length + 7) & ~7;
+    }
+    return -1;
   }
 
   dataAt(slot: number): number {
