@@ -11,7 +11,7 @@ import {
 import type { GcmName, Layer, Suite } from '../../suite.ts';
 import type { Kernel } from '../../wasm/kernel.ts';
 import { chachaPlaces, NativeChaCha20Poly1305, POLY_CONTEXT_ROOM } from './chacha.ts';
-import { EvpAead } from './evp.ts';
+import { EvpAead, evpPlaces } from './evp.ts';
 import { gcmPlaces, NativeGcm } from './gcm.ts';
 import { OpenSsl } from './library.ts';
 import { NativeMemory } from './memory.ts';
@@ -50,8 +50,9 @@ export function openSslLayers(kernel: Kernel, publicOnly: boolean): OpenSslLayer
 
   const evp = openssl.evp();
   if (evp !== null) {
-    const chacha = (key: Uint8Array) => new EvpAead(evp, memory, 'chacha20poly1305', key);
-    const gcm = (name: GcmName, key: Uint8Array) => new EvpAead(evp, memory, name, key);
+    const places = evpPlaces(memory);
+    const chacha = (key: Uint8Array) => new EvpAead(evp, memory, places, 'chacha20poly1305', key);
+    const gcm = (name: GcmName, key: Uint8Array) => new EvpAead(evp, memory, places, name, key);
     add('EVP', { chacha20poly1305: chacha }, () => testAead(chacha, CHACHA_ANSWER));
     add('EVP', { 'aes-gcm': gcm }, () => testGcm(gcm));
   }
