@@ -337,7 +337,9 @@ export class DhcpClient {
       const running = this.#state !== 'waiting';
       this.#cancel();
       this.#drop('expired');
-      if (running) this.#begin();
+      if (!running) return;
+      this.#newTransaction();
+      this.#enter('selecting');
       return;
     }
     switch (this.#state) {

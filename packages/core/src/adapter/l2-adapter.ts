@@ -132,6 +132,8 @@ export class L2Adapter implements L2Device {
   #mtu6: number;
   /** Whether UDP needs a look at its ports: a DHCP client or server is behind this port. */
   readonly #watchUdp: boolean;
+  /** The station that the last DHCP message came from, as 48 bits; 0 before. */
+  #dhcpPeer = 0;
   #depth = 0;
 
   constructor(device: L3Device, options: L2AdapterOptions = {}, onClose: () => void = () => {}) {
@@ -323,12 +325,13 @@ export class L2Adapter implements L2Device {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#stop();
+    // What says goodbye does so while the link is still there.
     this.dhcp?.stop({ release: true });
-    this.#handler = dropFrame;
-    this.#device.setHandler(dropPacket);
     this.dhcpServer?.close();
     this.raServer?.close();
+    this.#stop();
+    this.#handler = dropFrame;
+    this.#device.setHandler(dropPacket);
     this.#onClose();
   }
 
@@ -560,6 +563,7 @@ export class L2Adapter implements L2Device {
     if (port === DHCP_CLIENT_PORT && this.dhcp !== null && this.dhcp.state !== 'stopped') {
       const length = get16(buf, at + header + 4);
       if (length >= 8 && header + length <= size) {
+        if ((buf[frame.off + 6] & 1) === 0) this.#dhcpPeer = frame.src;
         this.dhcp.handleMessage(buf, at + header + 8, length - 8);
       }
       return true;
@@ -790,11 +794,17 @@ export class L2Adapter implements L2Device {
   #dhcpLink(): DhcpClientLink {
     return {
       sendDhcp: (packet) => {
-        // Before there is an address, broadcast is all that works; unicast goes the way of every packet.
-        if (packet.dst4 === -1) {
-          this.#transmit(packet.buf, packet.off, packet.len, 0, 0xffff, -1, EtherType.IPV4);
-        } else {
+        const { buf, off, len } = packet;
+        const dst = packet.dst4;
+        // Broadcast needs no address of ours. Unicast goes the way of every packet, or back to where the server's last
+        // message came from: a RELEASE on closing cannot wait for ARP.
+        if (dst === -1) {
+          this.#transmit(buf, off, len, 0, 0xffff, -1, EtherType.IPV4);
+        } else if (this.#cache4.find4(this.#routes4.nextHop(dst)) >= 0 || this.#dhcpPeer === 0) {
           this.#output(packet);
+        } else {
+          const mac = this.#dhcpPeer;
+          this.#transmit(buf, off, len, 0, Math.floor(mac / 2 ** 32), mac | 0, EtherType.IPV4);
         }
       },
       checkAddress: (address, quick, done) => this.#arp.check(address.w3, quick, done),
