@@ -20,6 +20,7 @@ import {
   type PacketHandler,
   Prefix,
   pool,
+  put32,
   writeEthernet,
   writeIpv4,
   writeIpv6,
@@ -238,17 +239,27 @@ function routing(): Bench[] {
     return buf;
   };
   const near = Array.from({ length: RING }, (_, i) => packet(0x0a000001 + (1 + (i % 7)) * 256 + i));
-  const far = Array.from({ length: 4096 }, () => packet(prefixes[random() % 100_000].addr.w3 + 1));
+  const far = Int32Array.from({ length: 4096 }, () => prefixes[random() % 100_000].addr.w3 + 1);
+  const [buf] = near;
+  const manyLoop = (n: number) => {
+    // One buffer, as a header that has just come in is in the cache.
+    const copy = buf.slice();
+    for (let i = 0; i < n; i++) {
+      put32(copy, 112, far[i & 4095]);
+      ways[0].handler(new Packet(copy, 96, 1500));
+    }
+    keep(ways[0].bytes);
+  };
   const loop = (device: CountingL3, ring: Uint8Array[]) => (n: number) => {
     const mask = ring.length - 1;
     for (let i = 0; i < n; i++) device.handler(new Packet(ring[i & mask], 96, 1500));
     keep(device.bytes);
   };
   // A table settles once it has been used.
-  loop(ways[0], far)(500_000);
+  manyLoop(500_000);
   return [
     { id: 'core.l3hub.route', unit: 'ns', run: loop(eight[0], near) },
-    { id: 'core.l3hub.route.100k', unit: 'ns', run: loop(ways[0], far) },
+    { id: 'core.l3hub.route.100k', unit: 'ns', run: manyLoop },
   ];
 }
 

@@ -38,13 +38,16 @@ export type Benches = readonly Bench[] | (() => readonly Bench[] | Promise<reado
 export interface AreaResult {
   /** How much slower this machine is, now, than the one of the reference: 1 is the same. */
   scale: number;
+  /** The loops that tell so, each with its own factor. */
+  factors: Record<string, number>;
   measurements: Measurement[];
 }
 
-const ROUNDS = 9;
-/** Nanoseconds of one round of one bench: long enough for the timer, short enough to interleave. */
-const ROUND = 30e6;
-const WARM_UP = 300e6;
+/** Many short rounds: most of them fall between two moments in which others want the processor. */
+const ROUNDS = 61;
+/** Nanoseconds of one round of one bench. */
+const ROUND = 4e6;
+const WARM_UP = 200e6;
 
 /** Keeps results alive, so that the compiler cannot drop the work. */
 let sink = 0;
@@ -67,13 +70,12 @@ export async function runArea(benches: readonly Bench[]): Promise<AreaResult> {
   for (let round = 0; round < ROUNDS; round++) {
     for (const { bench, n, times } of all) times.push(time(bench, n));
   }
-  const results = new Map(all.map(({ bench, times }) => [bench.id, median(times)]));
-  const factors = calibration.map(({ id }) => {
-    return (results.get(id) as number) / CALIBRATION[id as keyof typeof CALIBRATION];
-  });
-  const scale = Math.exp(
-    factors.reduce((sum, factor) => sum + Math.log(factor), 0) / factors.length,
-  );
+  const results = new Map(all.map(({ bench, times }) => [bench.id, quartile(times)]));
+  const factors: Record<string, number> = {};
+  for (const { id } of calibration) {
+    factors[id] = (results.get(id) as number) / CALIBRATION[id as keyof typeof CALIBRATION];
+  }
+  const scale = median(Object.values(factors));
   const measurements: Measurement[] = loops.map((bench) => ({
     id: bench.id,
     unit: bench.unit,
@@ -83,7 +85,7 @@ export async function runArea(benches: readonly Bench[]): Promise<AreaResult> {
   for (const bench of benches) {
     if ('measure' in bench) measurements.push(...(await bench.measure()));
   }
-  return { scale, measurements };
+  return { scale, factors, measurements };
 }
 
 /** Bytes per operation: heap growth over a run that is too short for a collection. */
@@ -123,6 +125,11 @@ function time(bench: LoopBench, n: number): number {
   return Number(process.hrtime.bigint() - start) / n;
 }
 
+/** The lower quartile: on a machine that others use too the median moves with them, the calibration loops' with it. */
+function quartile(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 2];
+}
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -153,7 +160,8 @@ function calibrationLoops(): LoopBench[] {
         let at = 0;
         for (let i = 0; i < n; i++) {
           total += map.get(at * 7919) as number;
-          if (++at === 10_000) at = 0;
+          // Not in the order of insertion, which would walk the map's memory in sequence.
+          at = (at + 3331) % 10_000;
         }
         keep(total);
       },

@@ -36,9 +36,9 @@ if (!existsSync(new URL('../../packages/core/dist/index.js', here))) {
 const measurements: Measurement[] = [];
 const runs = wanted.length > 0 ? wanted : areas;
 for (const run of runs) {
-  const { scale, measurements: found } = await measure(run);
-  if (!json) print(run, scale, found);
-  measurements.push(...found);
+  const result = await measure(run);
+  if (!json) print(run, result);
+  measurements.push(...result.measurements);
 }
 if (json) {
   const entries = measurements.map(({ id, value, unit, bytesPerOp }) => ({
@@ -83,7 +83,7 @@ function measure(what: string): Promise<AreaResult> {
   });
 }
 
-function print(what: string, scale: number, found: readonly Measurement[]): void {
+function print(what: string, { scale, factors, measurements: found }: AreaResult): void {
   const rows = [['', 'ours', 'Go library', 'must', 'aim', '', 'B/op', 'verdict']];
   for (const { id, value, unit, bytesPerOp } of found) {
     const reference = REFERENCES[id.split('@')[0]];
@@ -116,8 +116,9 @@ function print(what: string, scale: number, found: readonly Measurement[]): void
       .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
       .join('  ');
   });
+  const loops = Object.entries(factors).map(([id, factor]) => `${id} ${factor.toFixed(2)}`);
   process.stdout.write(
-    `\n${what}: this machine takes ${scale.toFixed(2)} times the reference machine's time; figures of others are scaled\n\n${lines.join('\n')}\n`,
+    `\n${what}: this machine takes ${scale.toFixed(2)} times the reference machine's time (${loops.join(', ')}); figures of others are scaled\n\n${lines.join('\n')}\n`,
   );
 }
 

@@ -88,19 +88,19 @@ export const REFERENCES: Readonly<Record<string, Reference>> = {
 };
 
 /**
- * Most heap bytes an operation may allocate, where a forwarding path promises it: one window of about 40 bytes for each
- * layer crossed. These gate CI; times do not.
+ * Most heap bytes an operation may allocate, where a forwarding path promises it: one window of 56 bytes for each layer
+ * crossed (three words that every object has, and four fields). These gate CI; times do not.
  */
 export const ALLOCATION_BUDGETS: Readonly<Record<string, number>> = {
   'core.checksum.1500': 1,
   'core.checksum.40': 1,
   'core.arp.lookup': 1,
   // The bench's own device makes the window that crosses the hub; the hub adds nothing.
-  'core.l2hub.forward': 48,
-  'core.l2hub.forward.4096ports': 48,
-  'core.l3hub.route': 48,
-  'core.l3hub.route.100k': 48,
+  'core.l2hub.forward': 60,
+  'core.l2hub.forward.4096ports': 60,
+  'core.l3hub.route': 60,
+  'core.l3hub.route.100k': 60,
   // One window comes in, one goes out.
-  'core.adapter.in': 96,
-  'core.adapter.out': 96,
+  'core.adapter.in': 116,
+  'core.adapter.out': 116,
 };

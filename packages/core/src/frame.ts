@@ -61,16 +61,16 @@ export class Frame {
 
   /** The type behind any tags. A value below 0x600 is an 802.3 length (IEEE 802.3 §3.2.6). */
   get etherType(): EtherType {
-    const type = get16(this.buf, this.off + 12);
-    if (type !== EtherType.VLAN && type !== EtherType.QINQ) return type;
-    return get16(this.buf, this.off + this.headerLen - 2);
+    const { buf, off } = this;
+    if (!mayBeTag(buf[off + 12])) return get16(buf, off + 12);
+    return get16(buf, off + ethernetHeaderLength(buf, off, this.len) - 2);
   }
 
   /** 14, and 4 more for each of up to two tags. */
   get headerLen(): number {
-    const type = get16(this.buf, this.off + 12);
-    if (type !== EtherType.VLAN && type !== EtherType.QINQ) return ETHERNET_HEADER;
-    return ethernetHeaderLength(this.buf, this.off, this.len);
+    const { buf, off } = this;
+    if (!mayBeTag(buf[off + 12])) return ETHERNET_HEADER;
+    return ethernetHeaderLength(buf, off, this.len);
   }
 
   /** The outer tag's 12-bit VLAN identifier, or -1 without a tag. */
@@ -104,4 +104,9 @@ export class Frame {
   clone(): Frame {
     return new Frame(this.buf.slice(this.off, this.off + this.len), 0, this.len, this.offload);
   }
+}
+
+/** Whether a type that begins with this byte may be a tag's (0x8100, 0x88a8): one byte tells for nearly every frame. */
+function mayBeTag(first: number): boolean {
+  return first === 0x81 || first === 0x88;
 }

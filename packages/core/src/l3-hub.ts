@@ -126,7 +126,7 @@ export class L3Hub implements L3Connector {
   /** Routes that were set by hand, by prefix; the default routes are those of length 0. */
   readonly #routes: Map<string, { prefix: Prefix; port: Port }> = new Map();
   #dirty = false;
-  /** The port whose addresses the next packet looks at. */
+  /** Counts packets; every eighth also looks at another port's addresses. */
   #glance = 0;
   #depth = 0;
   /** The packets being sent to several, by depth: to know one that comes back. */
@@ -223,8 +223,8 @@ export class L3Hub implements L3Connector {
   }
 
   /**
-   * Reads all devices' addresses again. Packets do so by and by, the sender's and the receiver's at once; call this when a
-   * change must hold for the very next packet.
+   * Reads all devices' addresses again. Packets do so by and by (the sender's and the receiver's at once, another's with every
+   * eighth, all when there is no route); call this when a change must hold for the very next packet.
    */
   refresh(): void {
     for (const port of this.#ports) this.#look(port);
@@ -254,9 +254,8 @@ export class L3Hub implements L3Connector {
       return;
     }
     this.#look(port);
-    const ports = this.#ports;
-    if (++this.#glance >= ports.length) this.#glance = 0;
-    this.#look(ports[this.#glance]);
+    if ((++this.#glance & 7) === 0)
+      this.#look(this.#ports[(this.#glance >>> 3) % this.#ports.length]);
     if (this.#dirty) this.#rebuild();
     this.#depth++;
     if (version === 4 ? buf[off + 16] >= 0xe0 : buf[off + 24] === 0xff) {

@@ -31,9 +31,8 @@ export class RouteTable {
   /** The lengths that occur, longest first. */
   #lengths4: number[] = [];
   #lengths6: number[] = [];
-  /** First addresses of the ranges, with the top bit flipped so that they order as signed integers. */
-  #starts: Int32Array = new Int32Array(0);
-  #results: Int32Array = new Int32Array(0);
+  /** Pairs of a range's first address, its top bit flipped so that they order as signed integers, and its value. */
+  #ranges: Int32Array = new Int32Array(0);
   /** For each upper 16 bits, the last range that starts at or before their first address; empty for small tables. */
   #root: Int32Array = new Int32Array(0);
   /** Lookups to go until the ranges are rebuilt; 0 when they are current. */
@@ -101,10 +100,10 @@ export class RouteTable {
       if (--this.#stale > 0) return this.#search4(address);
       this.#rebuild();
     }
-    const starts = this.#starts;
+    const ranges = this.#ranges;
     const key = address ^ 0x80000000;
     let low = 0;
-    let high = starts.length - 1;
+    let high = (ranges.length >> 1) - 1;
     if (this.#root.length > 0) {
       const chunk = address >>> 16;
       low = this.#root[chunk];
@@ -113,10 +112,10 @@ export class RouteTable {
     // The last range that starts at or before the key: at `low` or after, at `high` or before.
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (starts[middle] <= key) low = middle;
+      if (ranges[middle * 2] <= key) low = middle;
       else high = middle - 1;
     }
-    return this.#results[low];
+    return ranges[low * 2 + 1];
   }
 
   /** `lookup` for an IPv6 address as four signed words. */
@@ -222,8 +221,11 @@ export class RouteTable {
       open.push({ end: start(record) + 2 ** (32 - bits(record)), value });
     }
     close(2 ** 32);
-    this.#starts = Int32Array.from(starts, (at) => at ^ 0x80000000);
-    this.#results = Int32Array.from(results);
+    this.#ranges = new Int32Array(starts.length * 2);
+    for (let i = 0; i < starts.length; i++) {
+      this.#ranges[i * 2] = starts[i] ^ 0x80000000;
+      this.#ranges[i * 2 + 1] = results[i];
+    }
     this.#root = starts.length < ROOT_FROM ? new Int32Array(0) : rootOf(starts);
   }
 }

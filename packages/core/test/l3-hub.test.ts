@@ -306,7 +306,7 @@ describe('L3Hub', () => {
     const { hub } = net({}, a, b, ...others);
     hub.setDefaultRoute(others[0]);
     b.setAddrs([Prefix.parse('10.0.5.1/24')]);
-    for (let i = 0; i < 7; i++) a.bring('10.0.5.1');
+    for (let i = 0; i < 7 * 8; i++) a.bring('10.0.5.1');
     expect(b.take()).toBeGreaterThan(0);
     b.setAddrs([Prefix.parse('10.0.6.1/24')]);
     a.bring('10.0.5.1');
