@@ -1,3 +1,4 @@
+export { type Attachment, attach } from './attach.ts';
 export type { Answer, RecordType } from './dns/message.ts';
 export {
   type DnsServer,
@@ -20,7 +21,7 @@ export {
 export {
   type ConnectOptions,
   type ListenOptions,
-  type NetworkConfig,
+  type NameConfig,
   type UdpOptions,
   VClient,
   type VClientOptions,

@@ -111,8 +111,8 @@ export interface UdpOptions extends UdpSocketOptions {
   remote?: { readonly address: string | IpAddr; readonly port: number } | undefined;
 }
 
-/** Addresses and servers that a lease or a router advertisement has brought. */
-export interface NetworkConfig {
+/** What a lease or a router advertisement has brought, beside addresses. */
+export interface NameConfig {
   dns?: readonly (DnsServer | IpAddr | string)[] | undefined;
   search?: readonly string[] | undefined;
 }
@@ -208,7 +208,7 @@ export class VClient implements L3Device {
   }
 
   /** Name servers and search list, as a DHCP lease or a router advertisement brings them. What is not given stays. */
-  configure(config: NetworkConfig): void {
+  configure(config: NameConfig): void {
     if (config.dns !== undefined) this.resolver.servers = config.dns.map(readServer);
     if (config.search !== undefined) this.resolver.search = [...config.search];
   }

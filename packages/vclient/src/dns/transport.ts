@@ -89,7 +89,9 @@ function exchangeTcp<T>(
       open.write(framed);
     };
     connection.onReadable = (open) => {
-      have += open.read(received, have, received.length - have);
+      while (open.readable > 0 && have < received.length) {
+        have += open.read(received, have, received.length - have);
+      }
       if (have < 2) return;
       const length = (received[0] << 8) | received[1];
       // One question was asked: the first message is the answer, or the server is not worth waiting for.
