@@ -125,7 +125,7 @@ export async function bootGuest(options: GuestOptions): Promise<BackgroundProces
 async function buildInitramfs(kernel: GuestKernel, script: string): Promise<string> {
   const root = mkdtempSync(join(tmpdir(), 'pktkit-initramfs-'));
   try {
-    for (const folder of ['bin', 'proc', 'sys', 'dev', 'etc', 'modules', 'usr/share/udhcpc']) {
+    for (const folder of ['bin', 'proc', 'sys', 'dev', 'etc', 'modules', 'etc/udhcpc']) {
       mkdirSync(join(root, folder), { recursive: true });
     }
     copyFileSync(realpathSync(findTool('busybox')!), join(root, 'bin/busybox'));
@@ -135,7 +135,7 @@ async function buildInitramfs(kernel: GuestKernel, script: string): Promise<stri
     }
     writeFileSync(join(root, 'init'), INIT, { mode: 0o755 });
     writeFileSync(join(root, 'script'), script);
-    const udhcpc = join(root, 'usr/share/udhcpc/default.script');
+    const udhcpc = join(root, 'etc/udhcpc/default.script');
     writeFileSync(udhcpc, UDHCPC_SCRIPT, { mode: 0o755 });
     const hash = createHash('sha256').update(root).digest('hex').slice(0, 12);
     const image = join(tmpdir(), `pktkit-initramfs-${hash}.cpio`);

@@ -1,3 +1,4 @@
+export { type ImpairOptions, type ImpairStats, impair } from '@pktkit/core';
 export {
   assertCleanCapture,
   Capture,

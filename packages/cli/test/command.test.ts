@@ -1,0 +1,48 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { main } from '../src/index.ts';
+
+describe('the command', () => {
+  let out = '';
+  let err = '';
+  beforeEach(() => {
+    out = '';
+    err = '';
+    vi.spyOn(console, 'log').mockImplementation((text) => {
+      out += `${text}\n`;
+    });
+    vi.spyOn(console, 'error').mockImplementation((text) => {
+      err += `${text}\n`;
+    });
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  it('shows help and its version', async () => {
+    expect(await main([])).toBe(0);
+    expect(out).toMatch(/demo[\s\S]*lan/);
+    expect(await main(['lan', '--help'])).toBe(0);
+    expect(out).toMatch(/--qemu/);
+    expect(await main(['--version'])).toBe(0);
+    expect(out).toMatch(/^\d+\.\d+\.\d+$/m);
+  });
+
+  it('says what to change, with exit code 2', async () => {
+    expect(await main(['len'])).toBe(2);
+    expect(err).toMatch(/no command "len"; there are demo, lan/);
+    expect(await main(['lan'])).toBe(2);
+    expect(err).toMatch(/give --qemu PATH, --tap NAME, or both/);
+    expect(await main(['lan', '--qemu', '/tmp/x', '--bogus'])).toBe(2);
+    expect(err).toMatch(/--bogus/);
+    expect(await main(['lan', '--qemu', '/tmp/x', '--subnet', 'nonsense'])).toBe(2);
+    expect(err).toMatch(/--subnet takes a network/);
+    expect(await main(['lan', '--qemu', '/tmp/x', '--subnet', 'fd00::/64', '--no-ipv6'])).toBe(2);
+    expect(err).toMatch(/contradicts --no-ipv6/);
+    expect(await main(['lan', '--qemu', '/no/such/folder/x.sock'])).toBe(2);
+    expect(err).toMatch(/--qemu \/no\/such\/folder\/x.sock/);
+    expect(await main(['lan', '--qemu', '/tmp/x', '--pcap', '/no/such/folder/x.pcapng'])).toBe(2);
+    expect(err).toMatch(/--pcap .* cannot be written \(ENOENT\)/);
+    expect(await main(['demo', '--size', 'huge'])).toBe(2);
+    expect(err).toMatch(/--size takes a size/);
+  });
+});
