@@ -1,0 +1,196 @@
+/**
+ * User-mode NAT between a network namespace on our TAP and real sockets: the kernel's TCP on both sides, one Node thread in
+ * between. Throughput by iperf3 against a server on the host's loopback; the others by small Node programs in processes of
+ * their own. Needs root.
+ */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { adapt, connectL2 } from '@pktkit/core';
+import { Slirp } from '@pktkit/slirp';
+import { openTap } from '@pktkit/tuntap';
+import type { Bench, Measurement } from './harness.ts';
+
+const GATEWAY = '10.0.2.2';
+const SECONDS = 5;
+const CRR_SECONDS = 4;
+const IDLE_FLOWS = 2000;
+
+/** A guest namespace on a TAP behind slirp. */
+class World {
+  readonly netns: string = `pkbench${process.pid}`;
+  readonly slirp: Slirp;
+  readonly #close: () => void;
+
+  constructor(mtu: number) {
+    execFileSync('ip', ['netns', 'add', this.netns]);
+    const tap = openTap({ name: 'tap0', netns: this.netns, mtu, addrs: ['10.0.2.15/24'] });
+    this.#ip('link', 'set', 'lo', 'up');
+    this.#ip('route', 'add', 'default', 'via', GATEWAY);
+    this.slirp = new Slirp({ addrs: [`${GATEWAY}/24`], hostLoopback: true, mtu });
+    const gateway = adapt(this.slirp, { mtu, ipv6: false });
+    const disconnect = connectL2(tap, gateway);
+    this.#close = () => {
+      disconnect();
+      gateway.close();
+      this.slirp.close();
+      tap.close();
+      execFileSync('ip', ['netns', 'del', this.netns]);
+    };
+  }
+
+  /** A program inside the namespace. */
+  spawn(command: string, ...args: string[]): ChildProcess {
+    return start('ip', 'netns', 'exec', this.netns, command, ...args);
+  }
+
+  close(): void {
+    this.#close();
+  }
+
+  #ip(...args: string[]): void {
+    execFileSync('ip', ['-n', this.netns, ...args]);
+  }
+}
+
+function start(command: string, ...args: string[]): ChildProcess {
+  return spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+}
+
+async function output(child: ChildProcess): Promise<string> {
+  let text = '';
+  child.stdout?.setEncoding('utf8').on('data', (part: string) => {
+    text += part;
+  });
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`${child.spawnargs.join(' ')} ended with ${code}: ${text}`);
+  return text;
+}
+
+/** Waits for a child's first line. */
+async function firstLine(child: ChildProcess): Promise<string> {
+  const [text] = await once(child.stdout as NodeJS.ReadableStream, 'data');
+  return String(text).trim();
+}
+
+async function iperf(mtu: number, direction: 'up' | 'down'): Promise<Measurement[]> {
+  const world = new World(mtu);
+  const port = '5299';
+  const server = start('iperf3', '-s', '-1', '-B', '127.0.0.1', '-p', port, '--forceflush');
+  try {
+    await firstLine(server);
+    const args = ['-c', GATEWAY, '-p', port, '-t', String(SECONDS), '-O', '1', '-J'];
+    if (direction === 'down') args.push('-R');
+    const report = JSON.parse(await output(world.spawn('iperf3', ...args)));
+    const value = report.end.sum_received.bits_per_second / 1e9;
+    const id = `slirp.tap.tcp.${mtu}.${direction}`;
+    return [{ id, unit: 'Gbit/s', value, bytesPerOp: null }];
+  } finally {
+    server.kill();
+    world.close();
+  }
+}
+
+/** Answers one byte by one byte and closes; prints its port. */
+const SERVER = `
+  const { createServer } = require('node:net');
+  const hold = process.argv[1] === 'hold';
+  const server = createServer({ noDelay: true }, (socket) => {
+    socket.on('error', () => {});
+    if (!hold) socket.once('data', () => socket.end('x'));
+  });
+  server.listen(0, '127.0.0.1', 4096, () => console.log(server.address().port));
+`;
+
+/** Connect, request, response, close, one after the other; prints connections a second. */
+const CRR_CLIENT = `
+  const { connect } = require('node:net');
+  const [host, port, seconds] = process.argv.slice(1);
+  const end = performance.now() + seconds * 1000;
+  const started = performance.now();
+  let count = 0;
+  const next = () => {
+    if (performance.now() > end) {
+      console.log(count / (performance.now() - started) * 1000);
+      return;
+    }
+    const socket = connect(Number(port), host);
+    socket.on('error', (error) => { throw error; });
+    socket.write('q');
+    socket.resume();
+    socket.on('close', () => { count++; next(); });
+  };
+  next();
+`;
+
+/** Opens so many connections, says so and keeps them. */
+const IDLE_CLIENT = `
+  const { connect } = require('node:net');
+  const [host, port, count] = process.argv.slice(1);
+  let open = 0;
+  const next = () => {
+    if (open === Number(count)) return console.log('ready');
+    connect(Number(port), host, () => { open++; next(); });
+  };
+  next();
+`;
+
+async function crr(): Promise<Measurement[]> {
+  const world = new World(1500);
+  const server = start(process.execPath, '-e', SERVER);
+  try {
+    const port = await firstLine(server);
+    const client = world.spawn(
+      process.execPath,
+      '-e',
+      CRR_CLIENT,
+      GATEWAY,
+      port,
+      String(CRR_SECONDS),
+    );
+    const value = Number(await output(client));
+    return [{ id: 'slirp.tap.crr', unit: 'conn/s', value, bytesPerOp: null }];
+  } finally {
+    server.kill();
+    world.close();
+  }
+}
+
+/** What an idle flow costs in this process: heap, buffers and what the system counts beside them. */
+async function flowMemory(): Promise<Measurement[]> {
+  const world = new World(1500);
+  const server = start(process.execPath, '-e', SERVER, 'hold');
+  let client: ChildProcess | undefined;
+  try {
+    const port = await firstLine(server);
+    const settle = async () => {
+      for (let i = 0; i < 5; i++) {
+        globalThis.gc?.();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      const { heapUsed, external } = process.memoryUsage();
+      return heapUsed + external;
+    };
+    const before = await settle();
+    client = world.spawn(process.execPath, '-e', IDLE_CLIENT, GATEWAY, port, String(IDLE_FLOWS));
+    await firstLine(client);
+    const value = ((await settle()) - before) / world.slirp.stats.tcpFlows;
+    return [{ id: 'slirp.flow.memory', unit: 'B', value, bytesPerOp: null }];
+  } finally {
+    client?.kill();
+    server.kill();
+    world.close();
+  }
+}
+
+export const benches: Bench[] = [
+  ...[1500, 65520].flatMap((mtu) =>
+    (['up', 'down'] as const).map((direction) => ({
+      id: `slirp.tap.tcp.${mtu}.${direction}`,
+      unit: 'Gbit/s',
+      measure: () => iperf(mtu, direction),
+    })),
+  ),
+  { id: 'slirp.tap.crr', unit: 'conn/s', measure: crr },
+  { id: 'slirp.flow.memory', unit: 'B', measure: flowMemory },
+];
