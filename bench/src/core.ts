@@ -11,16 +11,22 @@ import {
   getInt32,
   IpAddr,
   IpProtocol,
+  L2Adapter,
   type L2Device,
   L2Hub,
   type L3Device,
   L3Hub,
   MacAddr,
+  NeighborCache,
+  type NeighborLink,
   Packet,
   type PacketHandler,
   Prefix,
   pool,
   put32,
+  random32,
+  systemClock,
+  writeArp,
   writeEthernet,
   writeIpv4,
   writeIpv6,
@@ -263,6 +269,63 @@ function routing(): Bench[] {
   ];
 }
 
+function adapting(): Bench[] {
+  const device = new CountingL3('10.0.0.1/24');
+  const adapter = new L2Adapter(device, { mac: '02:00:00:00:00:01', ipv6: false });
+  let frames = 0;
+  adapter.setHandler((frame) => {
+    frames += frame.len;
+  });
+  // The neighbour is asked for, and answers.
+  const outgoing = new Uint8Array(2048);
+  writeIpv4(outgoing, 110, 1500, IpProtocol.TCP, 0x0a000001, 0x0a000002);
+  const send = () => device.handler(new Packet(outgoing, 110, 1500));
+  send();
+  const answer = new Uint8Array(60);
+  writeEthernet(answer, 0, 0x020000000001, 0x020000000002, EtherType.ARP);
+  writeArp(answer, 14, 2, 0x020000000002, 0x0a000002, 0x020000000001, 0x0a000001);
+  adapter.send(Frame.of(answer));
+  const known = frames;
+  send();
+  if (frames !== known + 1514) throw new Error('the adapter does not know its neighbour');
+  const incoming = new Uint8Array(2048);
+  writeEthernet(incoming, 96, 0x020000000001, 0x020000000002, EtherType.IPV4);
+  writeIpv4(incoming, 110, 1500, IpProtocol.TCP, 0x0a000002, 0x0a000001);
+
+  const cache = new NeighborCache(
+    { solicit() {}, unreachable() {}, release() {} } as unknown as NeighborLink,
+    { clock: systemClock, random: random32 },
+  );
+  for (let i = 0; i < 256; i++) cache.learn(0, 0, 0xffff, 0x0a000000 + i, 0x0200, i);
+  return [
+    {
+      id: 'core.adapter.in',
+      unit: 'ns',
+      run(n) {
+        for (let i = 0; i < n; i++) adapter.send(new Frame(incoming, 96, 1514));
+        keep(device.bytes);
+      },
+    },
+    {
+      id: 'core.adapter.out',
+      unit: 'ns',
+      run(n) {
+        for (let i = 0; i < n; i++) device.handler(new Packet(outgoing, 110, 1500));
+        keep(frames);
+      },
+    },
+    {
+      id: 'core.arp.lookup',
+      unit: 'ns',
+      run(n) {
+        let total = 0;
+        for (let i = 0; i < n; i++) total += cache.mac(cache.find4(0x0a000000 + (i & 255)));
+        keep(total);
+      },
+    },
+  ];
+}
+
 export function benches(): Bench[] {
-  return [...accessors(), ...checksums(), ...switching(), ...routing()];
+  return [...accessors(), ...checksums(), ...switching(), ...routing(), ...adapting()];
 }

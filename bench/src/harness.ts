@@ -141,7 +141,11 @@ function calibrationLoops(): LoopBench[] {
   const src = new Uint8Array(1500).fill(7);
   const dst = new Uint8Array(2048);
   const map = new Map<number, number>();
-  for (let i = 0; i < 10_000; i++) map.set(i * 7919, i);
+  const keys = new Uint32Array(10_000);
+  for (let i = 0; i < keys.length; i++) {
+    keys[i] = Math.imul(i + 1, 0x9e3779b1);
+    map.set(keys[i], i);
+  }
   const message = new Uint8Array(64);
   return [
     {
@@ -159,7 +163,7 @@ function calibrationLoops(): LoopBench[] {
         let total = 0;
         let at = 0;
         for (let i = 0; i < n; i++) {
-          total += map.get(at * 7919) as number;
+          total += map.get(keys[at]) as number;
           // Not in the order of insertion, which would walk the map's memory in sequence.
           at = (at + 3331) % 10_000;
         }

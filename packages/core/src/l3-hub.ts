@@ -253,7 +253,7 @@ export class L3Hub implements L3Connector {
       stats.dropLoop++;
       return;
     }
-    this.#look(port);
+    if (port.device.addrs !== port.addrs) this.#look(port);
     if ((++this.#glance & 7) === 0)
       this.#look(this.#ports[(this.#glance >>> 3) % this.#ports.length]);
     if (this.#dirty) this.#rebuild();
@@ -265,11 +265,19 @@ export class L3Hub implements L3Connector {
       if (id < 0) {
         this.refresh();
         id = this.#lookup(buf, off, version);
-      } else if (id < BROADCAST && this.#look(this.#byId[id] as Port)) {
-        this.#rebuild();
-        id = this.#lookup(buf, off, version);
+      } else if (id < BROADCAST) {
+        const found = this.#byId[id] as Port;
+        if (found.device.addrs !== found.addrs && this.#look(found)) {
+          this.#rebuild();
+          id = this.#lookup(buf, off, version);
+        }
       }
-      if (id < 0) this.#noRoute(port, packet, version);
+      const target = id >= 0 && id < BROADCAST ? (this.#byId[id] as Port) : port;
+      if (target !== port && !this.#routing && packet.offload === 0 && len <= target.device.mtu) {
+        // What `#forward` does with nearly every packet, without the call.
+        stats.forwarded++;
+        this.#deliver(target, packet);
+      } else if (id < 0) this.#noRoute(port, packet, version);
       else if (id >= BROADCAST) this.#receiveBroadcast(port, packet);
       else this.#forward(port, this.#byId[id] as Port, packet, version);
     }
