@@ -35,6 +35,8 @@ export function seeded(seed: number): () => number {
 export interface Host {
   adapter: L2Adapter;
   device: L3Device;
+  /** The far end of the cable to the adapter: the IP device as the test plays it. */
+  inside: L3Device;
   received: Packet[];
   send(packet: Packet): void;
   texts(): string[];
@@ -79,6 +81,7 @@ export function lan(seed = 1): Lan {
       return {
         adapter,
         device: outside,
+        inside,
         received,
         disconnect,
         send: (packet) => inside.send(packet),
