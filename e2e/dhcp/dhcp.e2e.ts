@@ -131,9 +131,8 @@ test('udhcpc: lease with all options, renewal by unicast, release', async (t) =>
       '-O',
       'staticroutes',
     ]);
-    const seen = await until(
-      async () => /reason=bound[\s\S]*^mtu=1400$/m.test(await site.seen()) && site.seen(),
-    );
+    await until(async () => /reason=bound[\s\S]*^mtu=1400$/m.test(await site.seen()));
+    const seen = await site.seen();
     assert.match(seen, /^ip=10\.9\.0\.5\d$/m);
     assert.match(seen, /^mask=24$/m);
     assert.match(seen, /^router=10\.9\.0\.1$/m);

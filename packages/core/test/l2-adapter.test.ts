@@ -308,7 +308,7 @@ describe('neighbour discovery', () => {
     net.clock.advance(3000);
     const reports = icmp6(net, NdpType.MLD2_REPORT);
     expect(reports.length).toBeGreaterThan(1);
-    const group = solicitedNode(IpAddr.parse('fd00::1')).toBytes();
+    const group = Buffer.from(solicitedNode(IpAddr.parse('fd00::1')).toBytes());
     expect(reports.some((f) => Buffer.from(f.bytes).includes(group))).toBe(true);
   });
 
