@@ -116,8 +116,10 @@ export class Connection extends Flow implements TcpConnection {
   // Auto-tuning: what the application consumed in about a round trip.
   tuneAt = 0.5;
   tuneCopied = 0;
+  tuneBefore = 0;
   rcvRtt = 0.5;
   rcvRttSeq = 0;
+  rcvEcho = 0;
   rcvRttAt = 0.5;
 
   // Options in use.

@@ -79,6 +79,14 @@ export class RangeSet {
     return seqLe(range.start, start) && seqGe(range.end, end) ? range : null;
   }
 
+  /** Behind the range that holds `seq`; `seq` itself when none does. */
+  behind(seq: number): number {
+    const i = this.#firstEndingAtOrAfter(seq);
+    if (i === this.ranges.length) return seq;
+    const range = this.ranges[i];
+    return seqLe(range.start, seq) ? range.end : seq;
+  }
+
   #firstEndingAtOrAfter(seq: number): number {
     const ranges = this.ranges;
     let low = 0;

@@ -246,7 +246,7 @@ function handleData(c: Connection, segment: Segment): void {
   c.bytesReceived += taken;
   c.events |= EVENT_READABLE;
   c.unackedBytes += taken;
-  measureReceiveRtt(c);
+  measureReceiveRtt(c, segment.hasTimestamp ? segment.tsEcr : 0);
   tuneReceiveBuffer(c);
   if (hadPieces) {
     // RFC 5681 §4.2: what fills a gap is acknowledged at once.

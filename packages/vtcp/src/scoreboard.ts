@@ -159,10 +159,12 @@ export class Scoreboard {
     if (this.#count === 0) return;
     this.#known ??= new RangeSet(MAX_SACK_RANGES);
     if (this.#known.covering(start, end) !== null) return;
+    // A block mostly repeats the last one's beginning: only what is new is walked.
+    const from = this.#known.behind(start);
     const range = this.#known.add(start, end);
     if (range === null) return;
     if (this.sackedBytes === 0 || seqGt(end, this.highestSacked)) this.highestSacked = end;
-    for (let i = this.#indexOf(start); i < this.#count; i++) {
+    for (let i = this.#indexOf(from); i < this.#count; i++) {
       let sent = this.at(i);
       if (seqGe(sent.seq, end)) break;
       if ((sent.flags & SACKED) !== 0) continue;

@@ -72,6 +72,8 @@ export class TimeWait extends Flow {
       (segment.flags & ACK) !== 0 &&
       seqGe(segment.ack, this.nxt);
     if (restart && segment.hasTimestamp) this.tsRecent = segment.tsVal;
+    // The FIN comes at the pace of the peer's timer; anything else may come at any.
+    if (restart) this.#lastAck = Number.NEGATIVE_INFINITY;
     this.acknowledge(stack);
     return restart;
   }

@@ -32,24 +32,38 @@ export function selectWindow(c: Connection): number {
 }
 
 /**
- * Dynamic right-sizing: once per round trip the buffer grows to twice what the application consumed in it, so that
- * the window is never what limits a sender whose window doubles.
+ * Dynamic right-sizing: once per round trip the buffer grows to twice what the application consumed in it, and by as much
+ * again as consumption itself has grown: what is offered now is used a round trip from now, by a sender that doubles.
  */
 export function tuneReceiveBuffer(c: Connection): void {
   const now = c.stack.now;
-  const round = c.rtt.hasSample ? Math.max(c.rtt.srtt, c.rcvRtt) : c.rcvRtt;
+  const round = c.rcvRtt > 0 ? c.rcvRtt : c.rtt.srtt;
   if (now - c.tuneAt < round || c.tuneCopied === 0) return;
-  const wanted = 2 * c.tuneCopied + 16 * c.rcvMss;
-  if (wanted > c.rcvBuf && !c.stack.pages.isScarce) {
-    c.rcvBuf = Math.min(c.maxRcvBuf, wanted);
+  let wanted = 2 * c.tuneCopied + 16 * c.rcvMss;
+  if (c.tuneCopied > c.tuneBefore && c.tuneBefore > 0) {
+    wanted += 2 * wanted * Math.min(1, (c.tuneCopied - c.tuneBefore) / c.tuneBefore);
   }
+  if (wanted > c.rcvBuf && !c.stack.pages.isScarce) {
+    c.rcvBuf = Math.min(c.maxRcvBuf, Math.floor(wanted));
+  }
+  c.tuneBefore = c.tuneCopied;
   c.tuneCopied = 0;
   c.tuneAt = now;
 }
 
-/** A pure receiver has no acknowledgements to time: a window's worth of data takes about one round trip. */
-export function measureReceiveRtt(c: Connection): void {
+/** A pure receiver has no acknowledgements to time: the peer's echo of our timestamps does, or else a window's worth of data. */
+export function measureReceiveRtt(c: Connection, echo: number): void {
   const now = c.stack.now;
+  if (c.tsOn && echo !== 0) {
+    // Once per echo: later segments with the same one only say how long the peer has been sending.
+    if (echo === c.rcvEcho) return;
+    c.rcvEcho = echo;
+    const took = seqDiff(c.timestamp(), echo);
+    if (took < 0 || took > 600_000) return;
+    if (c.rcvRtt === 0 || took < c.rcvRtt) c.rcvRtt = Math.max(1, took);
+    else c.rcvRtt += (took - c.rcvRtt) / 8;
+    return;
+  }
   if (c.rcvRttSeq === 0) {
     c.rcvRttSeq = (c.rcvNxt + Math.max(c.rcvMss, seqDiff(c.rcvAdv, c.rcvNxt))) | 0;
     c.rcvRttAt = now;

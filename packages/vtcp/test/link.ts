@@ -16,7 +16,7 @@ export interface LinkOptions {
   rate?: number;
   /** Bytes of the bottleneck's queue. */
   queue?: number;
-  /** Loss in bursts: once lost, the next are lost with this probability. */
+  /** Loss in bursts: just after a loss the next are lost with this probability. */
   burst?: number;
   mtu?: number;
   /** Marks instead of dropping when the queue is half full (ECN). */
@@ -34,6 +34,9 @@ export function seeded(seed: number): () => number {
   };
 }
 
+/** How long a burst can last after its last loss, in milliseconds. */
+const BURST_TIME = 20;
+
 export class Direction {
   lost = 0;
   sent = 0;
@@ -47,9 +50,9 @@ export class Direction {
   readonly #random: () => number;
   #deliver: (packet: Packet) => void = () => {};
   #freeAt = 0;
-  #lastLost = false;
-  #queue: Array<{ at: number; packet: Packet; order: number }> = [];
-  #order = 0;
+  #lostAt = Number.NEGATIVE_INFINITY;
+  #queue: Array<{ at: number; packet: Packet }> = [];
+  #head = 0;
   readonly #timer;
 
   constructor(clock: VirtualClock, options: LinkOptions, random: () => number) {
@@ -76,9 +79,9 @@ export class Direction {
       this.lost++;
       return;
     }
-    const lost = this.#chance(this.#lastLost && o.burst ? o.burst : o.loss);
-    this.#lastLost = lost;
-    if (lost) {
+    const inBurst = o.burst !== undefined && this.#clock.now - this.#lostAt < BURST_TIME;
+    if (this.#chance(inBurst ? o.burst : o.loss)) {
+      this.#lostAt = this.#clock.now;
       this.lost++;
       return;
     }
@@ -109,19 +112,23 @@ export class Direction {
   #insert(at: number, packet: Packet): void {
     const queue = this.#queue;
     let i = queue.length;
-    while (i > 0 && queue[i - 1].at > at) i--;
-    queue.splice(i, 0, { at, packet, order: this.#order++ });
-    if (i === 0) this.#timer.arm(at);
+    while (i > this.#head && queue[i - 1].at > at) i--;
+    if (i === queue.length) queue.push({ at, packet });
+    else queue.splice(i, 0, { at, packet });
+    if (i === this.#head) this.#timer.arm(at);
   }
 
   #run(): void {
     const now = this.#clock.now;
     const queue = this.#queue;
-    let due = 0;
-    while (due < queue.length && queue[due].at <= now) due++;
-    const batch = queue.splice(0, due);
-    for (const { packet } of batch) this.#deliver(packet);
-    if (queue.length > 0) this.#timer.arm(queue[0].at);
+    while (this.#head < queue.length && queue[this.#head].at <= now) {
+      this.#deliver(queue[this.#head++].packet);
+    }
+    if (this.#head * 2 > queue.length) {
+      queue.splice(0, this.#head);
+      this.#head = 0;
+    }
+    if (this.#head < queue.length) this.#timer.arm(queue[this.#head].at);
   }
 }
 

@@ -26,7 +26,7 @@ export function linkOf(seed: number): LinkOptions {
   return link;
 }
 
-function optionsOf(seed: number): TcpOptions {
+export function optionsOf(seed: number): TcpOptions {
   const random = seeded(seed + 1234567);
   const pick = <T>(...of: T[]): T => of[random() % of.length];
   return {
