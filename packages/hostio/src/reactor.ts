@@ -12,8 +12,9 @@
  *
  * **What a wake-up does.** It opens a batch on each clock in use, lets every ready descriptor deliver up to its own
  * budget, and ends the batch. The set is level-triggered and epoll rotates its ready list, so who has more waits its
- * turn: nobody starves. When traffic comes in quick succession (on average within `SPIN` of each other) the reactor polls
- * on for that long instead of sleeping, for at most `TURN` before it lets the event loop run.
+ * turn: nobody starves. When traffic comes in quick succession (on average within `BRISK` of each other) the reactor polls
+ * on for up to `SPIN` instead of sleeping, which saves the wake-up of a processor, and for at most `TURN` before it lets
+ * the event loop run. Where polling on finds nothing, it soon stops.
  */
 
 import { createSocket, type Socket } from 'node:dgram';
@@ -95,8 +96,13 @@ export class Registration {
 
 /** Events collected by one call. */
 const MAX_EVENTS = 64;
-/** Milliseconds that the reactor polls on when traffic comes that quickly. */
+/** Milliseconds between two arrivals, on average, that count as quick succession. */
+const BRISK = 0.1;
+/** Milliseconds that the reactor polls on. */
 const SPIN = 0.05;
+/** What polling on may fail in a row before it is left to every so many wake-ups. */
+const PATIENCE = 8;
+const PROBE = 32;
 /** Milliseconds after which the event loop gets its turn. */
 const TURN = 1;
 
@@ -116,6 +122,7 @@ class Reactor {
   #turning = false;
   #idleSince = 0;
   #gap = 1;
+  #patience = PATIENCE;
 
   add(fd: number, events: number, clock: Clock, ready: Ready): Registration {
     if (this.#handle === null) this.#open();
@@ -207,17 +214,21 @@ class Reactor {
     this.stats.wakeups++;
     const started = performance.now();
     this.#noteGap(started - this.#idleSince);
-    let now = started;
+    const spin =
+      this.#gap < BRISK && (this.#patience > 0 || this.stats.wakeups % PROBE === 0) ? SPIN : 0;
     let last = started;
+    let now = started;
+    let turns = 0;
     do {
       if (this.#turn()) {
         now = performance.now();
-        if (last !== started) this.#noteGap(now - last);
+        if (turns++ > 0) this.#noteGap(now - last);
         last = now;
       } else {
         now = performance.now();
       }
-    } while (this.#live > 0 && this.#gap < SPIN && now - last < SPIN && now - started < TURN);
+    } while (this.#live > 0 && now - last < spin && now - started < TURN);
+    if (spin > 0) this.#patience = turns > 1 ? PATIENCE : Math.max(0, this.#patience - 1);
     this.#idleSince = last;
   }
 
