@@ -5,6 +5,7 @@ import {
   CHECKSUM_PARTIAL,
   CHECKSUM_TRUSTED,
   checksum,
+  combine,
   HEADROOM,
   IPV4_DF,
   IpProtocol,
@@ -84,6 +85,21 @@ export function finishPacket(
     );
   }
   put16(buf, tcp + 16, checksum(buf, tcp, tcpLength, pseudo));
+  return new Packet(buf, HEADROOM, ipHeader + tcpLength);
+}
+
+/** The finished packet with a complete checksum, when the payload's sum is known from copying it. */
+export function finishSummed(
+  buf: Uint8Array,
+  flow: Flow,
+  tcpLength: number,
+  headerLen: number,
+  payloadSum: number,
+): Packet {
+  const ipHeader = ipHeaderLength(flow);
+  const tcp = HEADROOM + ipHeader;
+  const initial = combine(pseudoSum(buf, flow, tcpLength), payloadSum);
+  put16(buf, tcp + 16, checksum(buf, tcp, headerLen, initial));
   return new Packet(buf, HEADROOM, ipHeader + tcpLength);
 }
 
