@@ -44,7 +44,7 @@ export class GoPeer {
   }
 
   /** Starts it with addresses, and `wg set` arguments for its peer. */
-  async start(addrs: readonly string[], mtu = 1420): Promise<void> {
+  async start(addrs: readonly string[], mtu = 1420, port: number = PORT): Promise<void> {
     this.#process = this.netns.spawn('wireguard-go', ['-f', this.name], {
       env: { LOG_LEVEL: 'error' },
     });
@@ -54,7 +54,7 @@ export class GoPeer {
         within: 10_000,
       },
     );
-    await this.wg('private-key', this.#file(this.privateKey), 'listen-port', String(PORT));
+    await this.wg('private-key', this.#file(this.privateKey), 'listen-port', String(port));
     for (const addr of addrs) await this.netns.addAddress(this.name, addr);
     await this.netns.ip('link', 'set', this.name, 'mtu', String(mtu), 'up');
   }

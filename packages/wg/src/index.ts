@@ -19,6 +19,7 @@ export {
 } from './device.ts';
 export { Engine, type EngineOptions } from './engine.ts';
 export type { EngineLimits } from './engine-core.ts';
+export { onEthernet } from './ethernet-peers.ts';
 export type {
   Identity,
   IdentityEvents,

@@ -8,6 +8,7 @@ import { type CryptoProvider, fillRandom } from '@pktkit/crypto';
 import { KEY_LENGTH } from './constants.ts';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+const EQUALS = 0x3d;
 
 /** Reads a key. Throws `WG_INVALID_KEY`, which says what was expected and never repeats what may be a secret. */
 export function parseKey(text: string): Uint8Array {
@@ -29,15 +30,18 @@ export function keyFrom(key: Uint8Array | string): Uint8Array {
   return Uint8Array.from(key);
 }
 
-/** Base64, as `wg` prints keys. */
+/** Base64, as `wg` prints keys. Made in one piece: a string put together from 44 pieces would keep them all. */
 export function formatKey(key: Uint8Array): string {
-  let text = '';
-  for (let i = 0; i < 30; i += 3) {
-    const word = (key[i] << 16) | (key[i + 1] << 8) | key[i + 2];
-    text += digit(word >>> 18) + digit(word >>> 12) + digit(word >>> 6) + digit(word);
+  const codes = new Array<number>(44);
+  for (let i = 0, at = 0; i < 33; i += 3) {
+    // The last group lacks its third byte.
+    const word = (key[i] << 16) | (key[i + 1] << 8) | (i < 30 ? key[i + 2] : 0);
+    for (let shift = 18; shift >= 0; shift -= 6) {
+      codes[at++] = ALPHABET.charCodeAt((word >>> shift) & 63);
+    }
   }
-  const rest = (key[30] << 16) | (key[31] << 8);
-  return `${text}${digit(rest >>> 18)}${digit(rest >>> 12)}${digit(rest >>> 6)}=`;
+  codes[43] = EQUALS;
+  return String.fromCharCode(...codes);
 }
 
 export function formatKeyHex(key: Uint8Array): string {
@@ -76,10 +80,6 @@ export function isZero(key: Uint8Array): boolean {
   let bits = 0;
   for (let i = 0; i < key.length; i++) bits |= key[i];
   return bits === 0;
-}
-
-function digit(word: number): string {
-  return ALPHABET[word & 63];
 }
 
 function fromBase64Key(text: string): Uint8Array {

@@ -1,6 +1,15 @@
-import { type Disconnect, disconnect, dropPacket, type L3Device, Packet } from '@pktkit/core';
+import {
+  type Disconnect,
+  disconnect,
+  dropPacket,
+  L2Hub,
+  type L3Device,
+  Packet,
+  Prefix,
+} from '@pktkit/core';
 import {
   generatePrivateKey,
+  onEthernet,
   type PeerDevice,
   PeerNetworks,
   type PeerRequest,
@@ -122,6 +131,55 @@ describe('peer networks', () => {
     expect(server.identity.peers.size).toBe(0);
     expect(connector.attached.length).toBe(0);
     expect(engine.sessionCount).toBe(0);
+  });
+
+  it('WG-10: on an Ethernet every peer has its own MAC and answers for its own address alone', () => {
+    const net = new Net();
+    const hub = new L2Hub();
+    const { clock } = net;
+    const server = new PeerNetworks(net.engine({ endpoint: 1 }), {
+      privateKey: generatePrivateKey(),
+      connector: onEthernet(hub, { clock, ipv6: false }),
+      addressesOf: (peer) => [Prefix.parse(`192.168.1.${peer.data}/24`)],
+    });
+    const clients = [2, 3, 4].map((host) => {
+      const device = client(net, 10 + host, server.identity.publicKey);
+      server.addPeer({ publicKey: device.identity.publicKey, data: host, endpoint: 10 + host });
+      const got: number[] = [];
+      device.setHandler((packet) => {
+        // Not the switch's word that nobody has .77.
+        if (packet.protocol === 17) got.push(tagOf(packet));
+      });
+      return { device, got, host };
+    });
+    for (const { device, host } of clients) {
+      device.send(Packet.of(ipv4(`192.168.1.${host}`, '192.168.1.77', 40)));
+    }
+    net.clock.advance(1000);
+    // Peer to peer through the switch.
+    for (const { device, host } of clients) {
+      for (const other of clients) {
+        if (other.host === host) continue;
+        const packet = ipv4(
+          `192.168.1.${host}`,
+          `192.168.1.${other.host}`,
+          40,
+          host * 10 + other.host,
+        );
+        device.send(Packet.of(packet));
+      }
+    }
+    net.clock.advance(5000);
+    expect(clients.map(({ got }) => got.sort())).toEqual([
+      [32, 42],
+      [23, 43],
+      [24, 34],
+    ]);
+    expect(server.devices.length).toBe(3);
+    server.close();
+    expect(() => onEthernet(hub).connectL3({ addrs: [] } as unknown as L3Device)).toThrow(
+      /address of its own/,
+    );
   });
 });
 
