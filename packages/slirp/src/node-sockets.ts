@@ -126,9 +126,12 @@ class NodeStream implements HostStream {
 
   reset(): void {
     this.#done = true;
-    // Before the connection is there, Node would wait for it in order to reset it.
-    if (this.#socket.connecting) this.#socket.destroy();
-    else this.#socket.resetAndDestroy();
+    const socket = this.#socket;
+    // Before the connection is there, Node would wait for it in order to reset it. While a shutdown is under way the reset
+    // fails with EINVAL and leaves a handle that never closes: the process would then spin at its end.
+    const shuttingDown = socket.writableEnded && !socket.writableFinished;
+    if (socket.connecting || shuttingDown) socket.destroy();
+    else socket.resetAndDestroy();
   }
 
   close(): void {
