@@ -136,8 +136,8 @@ export class Slirp implements L3Device, L3Connector {
         v4: from.find((address) => address.family === 4),
         v6: from.find((address) => address.family === 6),
       },
-      // The guest decides when small segments leave: slirp must not add a delay of its own.
-      tcp: { noDelay: true, ...options.tcp },
+      // The guest decides when small segments leave; a guest that is gone without a word must not keep its flows for ever.
+      tcp: { noDelay: true, keepAlive: true, ...options.tcp },
       servesDns: dns !== false,
       resolvers: () => servers ?? provider.resolvers(),
       get addrs() {
