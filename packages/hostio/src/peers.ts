@@ -53,8 +53,9 @@ export class PeerTable {
         record = table.insert(w0, w1, w2, w3, zone, 0, 0, 0, port, 0);
       }
       this.#fresh(record);
+    } else {
+      this.#recent[record] = 1;
     }
-    this.#recent[record] = 1;
     return (this.#generation[record] << RECORD_BITS) | record;
   }
 
@@ -125,6 +126,8 @@ export class PeerTable {
     }
     this.#generation[record] = (this.#generation[record] + 1) & GENERATION_MASK;
     this.#retained[record] = 0;
+    // Not yet: a flood of senders that are heard once goes before those that are heard again.
+    this.#recent[record] = 0;
     this.created++;
   }
 
@@ -142,6 +145,11 @@ export class PeerTable {
     }
     return fallback >= 0 && this.#table.remove(fallback);
   }
+}
+
+/** The place that a handle names, for callers that know it to be good. */
+export function recordOf(handle: number): number {
+  return handle & RECORD_MASK;
 }
 
 function grown<T extends Uint8Array | Uint16Array | Uint32Array>(to: T, from: T): T {

@@ -16,7 +16,7 @@ import {
   MSG_DONTWAIT,
 } from './linux.ts';
 import { errnoName, type Libc, libc } from './native.ts';
-import { PeerTable, parseZoned } from './peers.ts';
+import { PeerTable, parseZoned, recordOf } from './peers.ts';
 import { type Registration, rethrowLater, watch } from './reactor.ts';
 import { RECEIVE_SLOTS, type ReceiveRing, receiveRing } from './receive-ring.ts';
 import { sockaddrPort, sockaddrWord, sockaddrZone, writeSockaddr } from './sockaddr.ts';
@@ -469,7 +469,7 @@ export class BatchedUdpSocket implements UdpSocket {
     const before = peers.created;
     const handle = peers.intern(w0, w1, w2, w3, port, zone);
     if (handle < 0 || peers.created === before) return handle;
-    const record = peers.record(handle);
+    const record = recordOf(handle);
     if (record >= this.#run.length) this.#grow(this.#run.length * 2);
     this.#run[record] = -1;
     this.#segmentLimit[record] = MAX_DATAGRAM;
