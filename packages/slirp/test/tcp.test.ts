@@ -169,22 +169,27 @@ describe('dialling', () => {
     expect(slirp.stats.tcpFlows).toBe(0);
   });
 
-  it('SLIRP-10: dials are counted and bounded; what is beyond is tried again by the guest', async () => {
-    const clock = new VirtualClock();
-    const sockets = new FakeSockets();
-    const { guest, slirp } = withLan({ clock, sockets, limits: { dialsPerNamespace: 4 } });
-    const clients = Array.from({ length: 6 }, () => guest.connect({ host: '192.0.2.1', port: 80 }));
-    for (const client of clients) client.on('error', () => {});
-    await clock.runUntilAsync(() => sockets.streams.length === 4);
-    clock.advance(500);
-    expect(sockets.streams).toHaveLength(4);
-    expect(slirp.stats.tcpDials).toBe(4);
-    for (const stream of sockets.streams.slice(0, 4)) stream.events.onConnected();
-    await clock.runUntilAsync(() => sockets.streams.length === 6);
-    for (const stream of sockets.streams.slice(4)) stream.events.onConnected();
-    await clock.runUntilAsync(() => clients.every((client) => !client.connecting));
-    expect(slirp.stats).toMatchObject({ tcpDials: 0, tcpFlows: 6 });
-  });
+  it.each([[{ dialsPerNamespace: 4 }], [{ dials: 4 }]])(
+    'SLIRP-10: dials are bounded by %o; what is beyond is tried again by the guest',
+    async (limits) => {
+      const clock = new VirtualClock();
+      const sockets = new FakeSockets();
+      const { guest, slirp } = withLan({ clock, sockets, limits });
+      const clients = Array.from({ length: 6 }, () =>
+        guest.connect({ host: '192.0.2.1', port: 80 }),
+      );
+      for (const client of clients) client.on('error', () => {});
+      await clock.runUntilAsync(() => sockets.streams.length === 4);
+      clock.advance(500);
+      expect(sockets.streams).toHaveLength(4);
+      expect(slirp.stats.tcpDials).toBe(4);
+      for (const stream of sockets.streams.slice(0, 4)) stream.events.onConnected();
+      await clock.runUntilAsync(() => sockets.streams.length === 6);
+      for (const stream of sockets.streams.slice(4)) stream.events.onConnected();
+      await clock.runUntilAsync(() => clients.every((client) => !client.connecting));
+      expect(slirp.stats).toMatchObject({ tcpDials: 0, tcpFlows: 6 });
+    },
+  );
 
   it('SLIRP-09: flows are bounded for a namespace and for all', async () => {
     const clock = new VirtualClock();
@@ -229,6 +234,41 @@ describe('closing', () => {
     expect(length).toBe(payload.length);
     expect(hash.digest('hex')).toBe(createHash('sha256').update(payload).digest('hex'));
     await until(() => slirp.stats.tcpFlows === 0);
+  });
+
+  it('SLIRP-02: the end of the server waits behind what the guest has no room for yet', async () => {
+    const clock = new VirtualClock();
+    const sockets = new FakeSockets();
+    const { guest, slirp } = withLan(
+      { clock, sockets, tcp: { sendBuffer: 16_384 } },
+      { tcp: { receiveBuffer: 16_384, initialReceiveBuffer: 16_384 } },
+    );
+    const socket = guest.connect({ host: '192.0.2.1', port: 80, allowHalfOpen: true });
+    await clock.runUntilAsync(() => sockets.streams.length === 1);
+    const [stream] = sockets.streams;
+    stream.events.onConnected();
+    await connected(clock, socket);
+    clock.advance(1);
+    const payload = randomBytes(65536);
+    expect(stream.push(payload)).toBe(true);
+    // The rest of it is held, and the socket says that this was all.
+    expect(stream.reading).toBe(false);
+    stream.events.onEnd();
+    clock.advance(5000);
+    const parts: Buffer[] = [];
+    let ended = false;
+    socket.on('data', (part: Buffer) => parts.push(part));
+    socket.on('end', () => {
+      ended = true;
+    });
+    await clock.runUntilAsync(() => ended);
+    expect(Buffer.concat(parts).equals(payload)).toBe(true);
+    // Nothing is read from a socket that has ended.
+    expect(stream.reading).toBe(false);
+    socket.end();
+    await clock.runUntilAsync(() => stream.ended);
+    stream.events.onClosed(null);
+    await clock.runUntilAsync(() => slirp.stats.tcpFlows === 0);
   });
 
   it('SLIRP-03: a closed 4-tuple can be used again at once', async () => {

@@ -197,9 +197,8 @@ export class VClient implements L3Device {
     this.#ip.addrs = [...addrs];
     for (const socket of [...this.#sockets]) {
       const connection = socket.tcp;
-      if (connection === null || isOwn(addrs, connection.local)) continue;
-      connection.abort();
-      socket.destroy(socketError('ECONNABORTED', 'read'));
+      // The socket hears of it from its connection.
+      if (connection !== null && !isOwn(addrs, connection.local)) connection.abort();
     }
     for (const socket of this.#udp.values()) {
       if (socket.localAddress !== null && !isOwn(addrs, socket.localAddress))
