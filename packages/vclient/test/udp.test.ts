@@ -118,7 +118,7 @@ describe('UDP', () => {
     expect(client.stats.received).toBe(1);
   });
 
-  it('sends up to what UDP can carry, in fragments, and says so beyond', async () => {
+  it('VCL-09: sends up to what UDP can carry, in fragments, and says so beyond', async () => {
     const { clock, a, b } = pair();
     for (const [to, most] of [
       [B4, 65507],
@@ -137,7 +137,7 @@ describe('UDP', () => {
     expect(b.stats.reassembled).toBe(2);
   });
 
-  it('drops damaged datagrams', () => {
+  it('VCL-09: drops damaged datagrams', () => {
     const { a, b } = pair();
     const server = b.udp({ port: 7 });
     a.setHandler((packet) => {
