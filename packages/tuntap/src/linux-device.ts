@@ -1,6 +1,7 @@
 /** TUN and TAP of Linux as devices. */
 
 import {
+  CHECKSUM_PARTIAL,
   type Clock,
   copyBytes,
   dropFrame,
@@ -18,6 +19,7 @@ import {
   type PacketHandler,
   PktkitError,
   Prefix,
+  SEGMENT_SIZE_MASK,
 } from '@pktkit/core';
 import {
   inNetns,
@@ -77,6 +79,9 @@ export interface DeviceStats extends Readonly<TunDescriptorStats> {
   /** Why the kernel ended the device (`EBADFD`: its interface was deleted); empty while it lives and after `close`. */
   readonly ended: string;
 }
+
+/** Work that a device without offloads cannot leave to the kernel. A trusted checksum is complete. */
+const UNFINISHED = SEGMENT_SIZE_MASK | CHECKSUM_PARTIAL;
 
 const counters = () => ({ dropNoHandler: 0, dropMalformed: 0 });
 
@@ -272,7 +277,7 @@ export class TunDevice extends LinuxDevice implements L3Device {
       if (
         descriptor.offload
           ? writeVnet(tx, HEADROOM - VNET_HEADER, 0, HEADROOM, len, packet.offload) < 0
-          : packet.offload !== 0
+          : (packet.offload & UNFINISHED) !== 0
       ) {
         this.counters.dropMalformed++;
         return;
@@ -342,7 +347,7 @@ export class TapDevice extends LinuxDevice implements L2Device {
               len - link,
               frame.offload,
             ) < 0
-          : frame.offload !== 0
+          : (frame.offload & UNFINISHED) !== 0
       ) {
         this.counters.dropMalformed++;
         return;
