@@ -6,7 +6,7 @@ import type { Policy } from './policy.ts';
 import type { SocketProvider } from './sockets.ts';
 import type { ResolvedLimits, SlirpStats } from './stats.ts';
 
-export interface Timeouts {
+interface Timeouts {
   /** Milliseconds until a dial is given up. */
   readonly dial: number;
   /** Idle time of a UDP mapping (RFC 4787 §4.3, REQ-5). */

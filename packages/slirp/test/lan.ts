@@ -8,7 +8,7 @@ import { VClient, type VClientOptions } from '@pktkit/vclient';
 export const GATEWAY4 = '10.0.2.2';
 export const GATEWAY6 = 'fd00::2';
 export const GUEST4 = '10.0.2.15';
-export const GUEST6 = 'fd00::15';
+const GUEST6 = 'fd00::15';
 
 export interface Lan {
   readonly slirp: Slirp;
