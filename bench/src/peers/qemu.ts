@@ -9,6 +9,7 @@ import { listen } from '@pktkit/qemu';
 import { VClient } from '@pktkit/vclient';
 
 const [role, path] = process.argv.slice(2);
+process.stdin.resume().on('end', () => process.exit(0));
 
 if (role === 'discard') {
   createServer((socket) => socket.on('data', () => {}).on('error', () => {})).listen(path, ready);
@@ -23,4 +24,3 @@ if (role === 'discard') {
 function ready(): void {
   process.stdout.write('ready\n');
 }
-process.stdin.resume().on('end', () => process.exit(0));

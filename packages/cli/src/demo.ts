@@ -3,8 +3,7 @@
 import { createHash, randomFillSync } from 'node:crypto';
 import { createServer, type IncomingMessage, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { adapt } from '@pktkit/core';
-import { VClient } from '@pktkit/vclient';
+import { attach, VClient } from '@pktkit/vclient';
 import type { ArgsDef } from 'citty';
 import { connectTap, DEFAULT_SUBNET4, DEFAULT_SUBNET6 } from './lan.ts';
 import { Cleanup, untilInterrupted } from './lifetime.ts';
@@ -109,19 +108,14 @@ async function joinVirtually(
   signal: AbortSignal,
 ): Promise<Client> {
   const client = new VClient();
-  const card = adapt(client, {
-    dhcp: { hostname: 'demo' },
-    onConfig: ({ dns, search }) => client.configure({ dns, search }),
-  });
+  const asked = performance.now();
+  const card = attach(client, lan.hub, { dhcp: { hostname: 'demo' } });
   cleanup.add(() => {
-    card.close();
+    card.detach();
     client.close();
   });
-  const asked = performance.now();
-  lan.connect(card);
-  report.event('client', row('client', `${card.mac} asks for an address`), {
-    mac: card.mac.toString(),
-  });
+  const mac = card.adapter.mac.toString();
+  report.event('client', row('client', `${mac} asks for an address`), { mac });
   const { lease } = await card.ready({ signal });
   if (lease === null) throw new Error('the adapter is ready, but has no lease');
   const took = Math.round(performance.now() - asked);
