@@ -1,7 +1,7 @@
 /**
  * User-mode NAT between a network namespace on our TAP and real sockets: the kernel's TCP on both sides, one Node thread in
- * between. Throughput by iperf3 against a server on the host's loopback; the others by small Node programs in processes of
- * their own. Needs root.
+ * between. Throughput by iperf3 against a server on the host's loopback, connections by Python, both in processes of their own.
+ * Needs root.
  */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
@@ -91,36 +91,41 @@ async function iperf(mtu: number, direction: 'up' | 'down'): Promise<Measurement
   }
 }
 
-/** Answers one byte by one byte and closes; prints its port. */
-const SERVER = `
+/** Accepts connections and keeps them; prints its port. */
+const IDLE_SERVER = `
   const { createServer } = require('node:net');
-  const hold = process.argv[1] === 'hold';
-  const server = createServer({ noDelay: true }, (socket) => {
-    socket.on('error', () => {});
-    if (!hold) socket.once('data', () => socket.end('x'));
-  });
+  const server = createServer((socket) => socket.on('error', () => {}));
   server.listen(0, '127.0.0.1', 4096, () => console.log(server.address().port));
+`;
+
+/** Answers one byte by one byte and closes; prints its port. In Python, since a Node peer would cost more than what is measured. */
+const CRR_SERVER = `
+import socket
+server = socket.socket()
+server.bind(('127.0.0.1', 0))
+server.listen(4096)
+print(server.getsockname()[1], flush=True)
+while True:
+    connection, _ = server.accept()
+    if connection.recv(1):
+        connection.send(b'x')
+    connection.close()
 `;
 
 /** Connect, request, response, close, one after the other; prints connections a second. */
 const CRR_CLIENT = `
-  const { connect } = require('node:net');
-  const [host, port, seconds] = process.argv.slice(1);
-  const end = performance.now() + seconds * 1000;
-  const started = performance.now();
-  let count = 0;
-  const next = () => {
-    if (performance.now() > end) {
-      console.log(count / (performance.now() - started) * 1000);
-      return;
-    }
-    const socket = connect(Number(port), host);
-    socket.on('error', (error) => { throw error; });
-    socket.write('q');
-    socket.resume();
-    socket.on('close', () => { count++; next(); });
-  };
-  next();
+import socket, sys, time
+host, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+started = time.time()
+count = 0
+while time.time() - started < seconds:
+    connection = socket.create_connection((host, port))
+    connection.send(b'q')
+    while connection.recv(16):
+        pass
+    connection.close()
+    count += 1
+print(count / (time.time() - started))
 `;
 
 /** Opens so many connections, says so and keeps them. */
@@ -137,17 +142,10 @@ const IDLE_CLIENT = `
 
 async function crr(): Promise<Measurement[]> {
   const world = new World(1500);
-  const server = start(process.execPath, '-e', SERVER);
+  const server = start('python3', '-c', CRR_SERVER);
   try {
     const port = await firstLine(server);
-    const client = world.spawn(
-      process.execPath,
-      '-e',
-      CRR_CLIENT,
-      GATEWAY,
-      port,
-      String(CRR_SECONDS),
-    );
+    const client = world.spawn('python3', '-c', CRR_CLIENT, GATEWAY, port, String(CRR_SECONDS));
     const value = Number(await output(client));
     return [{ id: 'slirp.tap.crr', unit: 'conn/s', value, bytesPerOp: null }];
   } finally {
@@ -159,7 +157,7 @@ async function crr(): Promise<Measurement[]> {
 /** What an idle flow costs in this process: heap, buffers and what the system counts beside them. */
 async function flowMemory(): Promise<Measurement[]> {
   const world = new World(1500);
-  const server = start(process.execPath, '-e', SERVER, 'hold');
+  const server = start(process.execPath, '-e', IDLE_SERVER);
   let client: ChildProcess | undefined;
   try {
     const port = await firstLine(server);
