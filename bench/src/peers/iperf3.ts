@@ -132,6 +132,8 @@ export class Iperf3Server {
       return false;
     }
     this.#running = false;
+    // The client reads whole blocks and would wait for the rest of the last one.
+    if (this.#reverse) for (const { connection } of this.#streams) connection.shutdown();
     this.#state(EXCHANGE_RESULTS);
     this.#next = () => {
       const results = this.#json() as { streams?: Array<{ id: number }> } | null;
