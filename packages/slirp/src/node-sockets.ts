@@ -244,7 +244,8 @@ class NodeDatagrams implements HostDatagrams {
         return;
       }
       this.close();
-      events.onClosed(code);
+      // Binding may fail within this very constructor; events come later.
+      queueMicrotask(() => events.onClosed(code));
     });
     this.#socket.on('listening', () => {
       this.#bound = true;

@@ -168,6 +168,16 @@ describe('mappings', () => {
     expect(sockets.sockets).toHaveLength(1);
   });
 
+  it('SLIRP-04: a mapping whose socket cannot be bound goes, and the next datagram tries again', async () => {
+    const { guest, slirp } = withLan({ from: ['192.0.2.77'] });
+    const socket = guest.udp();
+    for (let round = 1; round <= 2; round++) {
+      socket.send(new Uint8Array(1), address(GATEWAY4), 9);
+      await until(() => slirp.stats.udpErrors === round);
+      expect(slirp.stats.udpMappings).toBe(0);
+    }
+  });
+
   it('forgets idle mappings: after two minutes, sooner when they only asked a name server', async () => {
     const clock = new VirtualClock();
     const sockets = new FakeSockets();
