@@ -65,14 +65,14 @@ export {
   type PacketHandler,
 } from './device.ts';
 export type { DhcpNetworkOptions, StaticLease } from './dhcp/options.ts';
-export {
-  type DhcpLeaseRecord,
-  DhcpServer,
-  type DhcpServerEvent,
-  type DhcpServerLease,
-  type DhcpServerOptions,
-  type DhcpServerStats,
-} from './dhcp/server.ts';
+export { DhcpServer } from './dhcp/server.ts';
+export type {
+  DhcpLeaseRecord,
+  DhcpServerEvent,
+  DhcpServerLease,
+  DhcpServerOptions,
+  DhcpServerStats,
+} from './dhcp/server-options.ts';
 export { PktkitError, type PktkitErrorCode } from './errors.ts';
 export { FlowTable, type FlowTableOptions } from './flow-table.ts';
 export { fragment4, fragment6 } from './fragment.ts';

@@ -1,7 +1,8 @@
 /** What an `L2Adapter` can be told, what it counts, and the checks on its options. */
 
 import type { Clock } from '../clock.ts';
-import { DhcpServer, type DhcpServerOptions } from '../dhcp/server.ts';
+import { DhcpServer } from '../dhcp/server.ts';
+import type { DhcpServerOptions } from '../dhcp/server-options.ts';
 import { PktkitError } from '../errors.ts';
 import { IpAddr, type IpFamily, type Prefix } from '../ip.ts';
 import type { MacAddr } from '../mac.ts';

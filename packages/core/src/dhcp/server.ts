@@ -26,7 +26,6 @@ import {
   writeArp,
 } from '../wire/arp.ts';
 import {
-  DHCP_CLIENT_PORT,
   DHCP_SERVER_PORT,
   type DhcpMessage,
   DhcpOption,
@@ -34,97 +33,19 @@ import {
   optionText,
   optionU32,
   parseDhcp,
-  writeDhcp,
 } from '../wire/dhcp.ts';
 import { ETHERNET_HEADER, EtherType, writeEthernet } from '../wire/ethernet.ts';
 import { IpProtocol, ipv4ChecksumOk } from '../wire/ipv4.ts';
-import { DATAGRAM_HEADERS, MAX_MESSAGE, writeDatagram4 } from './datagram.ts';
-import { type Binding, clientKey, LeaseTable, type LeaseTableStats } from './lease-table.ts';
-import {
-  address4,
-  type DhcpNetworkOptions,
-  encodeNetworkOptions,
-  invalid,
-  readStatics,
-  type StaticLease,
-} from './options.ts';
-
-export interface DhcpServerOptions extends DhcpNetworkOptions {
-  /** The server's address and network, such as `10.0.0.2/24`. */
-  address?: Prefix | string | undefined;
-  /** Inclusive; the whole network unless told. */
-  range?: readonly [IpAddr | string, IpAddr | string] | undefined;
-  /** Seconds, at least 60; 3600 unless told. `Infinity` never ends. */
-  leaseTime?: number | undefined;
-  staticLeases?: readonly StaticLease[] | undefined;
-  /** Says no (NAK) to clients whose address is wrong or unknown here. True unless told: false beside another server. */
-  authoritative?: boolean | undefined;
-  /** Answers ARP requests for its address. False where somebody else has that address too. */
-  answerArp?: boolean | undefined;
-  /** Milliseconds to wait for an ARP answer before a new address is offered; 0 (the default) offers at once. */
-  conflictProbe?: number | undefined;
-  /** Random unless told. */
-  mac?: MacAddr | string | undefined;
-  clock?: Clock | undefined;
-  random?: Random32 | undefined;
-  /** Records: 4096. */
-  maxLeases?: number | undefined;
-  /** Offers at a time: 256. The oldest gives way. */
-  maxOffers?: number | undefined;
-  /** Leases and offers that one Ethernet station may hold under different client names: 64. Relays do not count. */
-  maxLeasesPerStation?: number | undefined;
-  onEvent?: ((event: DhcpServerEvent) => void) | undefined;
-}
-
-export interface DhcpServerEvent {
-  type: 'lease' | 'renew' | 'release' | 'expire' | 'decline';
-  lease: DhcpServerLease;
-}
-
-export interface DhcpServerLease {
-  address: IpAddr;
-  mac: MacAddr;
-  clientId: Uint8Array | null;
-  hostname: string | null;
-  /** The clock's milliseconds; `Infinity` for ever. */
-  expires: number;
-  isStatic: boolean;
-}
-
-/** A lease as plain data for a file; `expires` in milliseconds since 1970, null for never. */
-export interface DhcpLeaseRecord {
-  address: string;
-  mac: string;
-  clientId: string | null;
-  hostname: string | null;
-  expires: number | null;
-}
-
-export interface DhcpServerStats {
-  discovers: number;
-  offers: number;
-  requests: number;
-  acks: number;
-  naks: number;
-  declines: number;
-  releases: number;
-  informs: number;
-  /** Leases that ran out. */
-  expired: number;
-  /** Addresses found in use by the probe. */
-  probeConflicts: number;
-  /** Not DHCP, or with a wrong length or checksum. */
-  dropMalformed: number;
-  /** Requests that chose another server. */
-  dropOtherServer: number;
-  /** DECLINE and RELEASE of somebody who does not hold the address. */
-  dropNotHolder: number;
-  /** Clients that got nothing: see `table` for why. */
-  dropNoAddress: number;
-  /** Requests that this server has no opinion on, not being authoritative. */
-  dropUnknown: number;
-  table: LeaseTableStats;
-}
+import { type Binding, clientKey, LeaseTable } from './lease-table.ts';
+import { address4, encodeNetworkOptions, invalid, readStatics } from './options.ts';
+import { MAX_REPLY, type ReplyIdentity, writeReply } from './reply.ts';
+import type {
+  DhcpLeaseRecord,
+  DhcpServerEvent,
+  DhcpServerLease,
+  DhcpServerOptions,
+  DhcpServerStats,
+} from './server-options.ts';
 
 /** Time to answer an offer with a request. */
 const OFFER_TIME = 60_000;
@@ -150,7 +71,7 @@ export class DhcpServer implements L2Device {
   readonly stats: DhcpServerStats;
   readonly #subnet: Prefix;
   readonly #options: DhcpServerOptions;
-  readonly #network: Map<number, Uint8Array>;
+  readonly #identity: ReplyIdentity;
   readonly #leaseTime: number;
   readonly #authoritative: boolean;
   readonly #answerArp: boolean;
@@ -185,7 +106,12 @@ export class DhcpServer implements L2Device {
     }
     this.#authoritative = options.authoritative ?? true;
     this.#answerArp = options.answerArp ?? true;
-    this.#network = encodeNetworkOptions(options, subnet, this.#leaseTime);
+    this.#identity = {
+      address: this.address,
+      mac: this.mac,
+      network: encodeNetworkOptions(options, subnet, this.#leaseTime),
+      staticLeases: options.staticLeases ?? [],
+    };
     const reserved = this.#reserved();
     const [start, end] = this.#range();
     this.#table = new LeaseTable({
@@ -537,108 +463,12 @@ export class DhcpServer implements L2Device {
     this.#options.onEvent?.({ type, lease: describe(binding) });
   }
 
-  /** RFC 2131 §4.1 says where an answer goes. */
   #reply(message: DhcpMessage, type: DhcpType, yiaddr: number, station: number): void {
-    const nak = type === DhcpType.NAK;
-    let ip = yiaddr;
-    let mac = message.mac;
-    let port = DHCP_CLIENT_PORT;
-    if (message.giaddr !== 0) {
-      ip = message.giaddr;
-      // The relay, or the router towards it, has sent us the request.
-      mac = station;
-      port = DHCP_SERVER_PORT;
-    } else if (nak) {
-      ip = 0xffffffff;
-      mac = BROADCAST_MAC;
-    } else if (message.ciaddr !== 0) {
-      ip = message.ciaddr;
-      mac = station;
-    } else if (message.broadcast) {
-      ip = 0xffffffff;
-      mac = BROADCAST_MAC;
-    }
-    const limit = Math.min(MAX_MESSAGE, Math.max(548, this.#maxSize(message)));
-    const buf = pool.take(HEADROOM + ETHERNET_HEADER + DATAGRAM_HEADERS + MAX_MESSAGE);
-    const at = HEADROOM + ETHERNET_HEADER;
-    const len = writeDhcp(buf, at + DATAGRAM_HEADERS, limit, {
-      op: 2,
-      type,
-      xid: message.xid,
-      hops: 0,
-      secs: 0,
-      // RFC 2131 §4.3.2: through a relay, a NAK has to be broadcast by the relay.
-      broadcast: message.broadcast || (nak && message.giaddr !== 0),
-      ciaddr: type === DhcpType.ACK ? message.ciaddr : 0,
-      yiaddr,
-      siaddr: 0,
-      giaddr: message.giaddr,
-      mac: message.mac,
-      options: this.#optionsFor(message, type, yiaddr),
-    });
-    const src = this.address.v4;
-    const total = writeDatagram4(
-      buf,
-      at,
-      src,
-      ip,
-      DHCP_SERVER_PORT,
-      port,
-      len,
-      this.#random() & 0xffff,
-    );
-    writeEthernet(buf, HEADROOM, mac, this.mac.value, EtherType.IPV4);
-    this.#handler(new Frame(buf, HEADROOM, ETHERNET_HEADER + total));
+    const buf = pool.take(HEADROOM + MAX_REPLY);
+    const id = this.#random() & 0xffff;
+    const len = writeReply(buf, HEADROOM, this.#identity, message, type, yiaddr, station, id);
+    this.#handler(new Frame(buf, HEADROOM, len));
     pool.give(buf);
-  }
-
-  #optionsFor(message: DhcpMessage, type: DhcpType, yiaddr: number): Map<number, Uint8Array> {
-    const options = new Map<number, Uint8Array>();
-    options.set(DhcpOption.SERVER_ID, this.address.toBytes());
-    // RFC 6842 §3: the client's identifier goes back unchanged.
-    const clientId = message.options.get(DhcpOption.CLIENT_ID);
-    if (type !== DhcpType.NAK) {
-      const asked = message.options.get(DhcpOption.PARAMETER_LIST);
-      const always = [DhcpOption.LEASE_TIME, DhcpOption.SUBNET_MASK];
-      // In the client's order of preference, in case not all fit (RFC 2132 §9.8).
-      const codes = asked === undefined ? [...this.#network.keys()] : [...always, ...asked];
-      for (const code of codes) {
-        const value = this.#network.get(code);
-        const timing = code === 51 || code === 58 || code === 59;
-        // An INFORM is answered without lease times (RFC 2131 §4.3.5).
-        if (value !== undefined && !(timing && yiaddr === 0)) options.set(code, value);
-      }
-      if (asked === undefined || asked.includes(DhcpOption.RENEWAL_TIME) || yiaddr !== 0) {
-        for (const code of [DhcpOption.RENEWAL_TIME, DhcpOption.REBINDING_TIME]) {
-          const value = this.#network.get(code);
-          if (value !== undefined && yiaddr !== 0) options.set(code, value);
-        }
-      }
-      const host = this.#staticHostname(message);
-      if (host !== undefined) {
-        options.set(
-          DhcpOption.HOST_NAME,
-          Uint8Array.from(host, (char) => char.charCodeAt(0)),
-        );
-      }
-    }
-    if (clientId !== undefined) options.set(DhcpOption.CLIENT_ID, clientId);
-    // RFC 3046 §2.2: a relay's information goes back as it came, last.
-    const relay = message.options.get(DhcpOption.RELAY_AGENT);
-    if (relay !== undefined) options.set(DhcpOption.RELAY_AGENT, relay);
-    return options;
-  }
-
-  #staticHostname(message: DhcpMessage): string | undefined {
-    return this.#options.staticLeases?.find(
-      (lease) => lease.mac !== undefined && MacAddr.from(lease.mac).value === message.mac,
-    )?.hostname;
-  }
-
-  /** What the client says it takes (option 57), less the headers. */
-  #maxSize(message: DhcpMessage): number {
-    const value = message.options.get(DhcpOption.MAX_SIZE);
-    return value === undefined || value.length !== 2 ? 548 : get16(value, 0) - DATAGRAM_HEADERS;
   }
 
   #sendArp(op: number, senderIp: number, targetMac: number, targetIp: number, dst: number): void {
