@@ -17,4 +17,14 @@ export type {
   UdpSocket,
   UdpStats,
 } from './udp-types.ts';
+export {
+  controlAddress,
+  controlInfo,
+  isUtunPacket,
+  openUtun,
+  UTUN_HEADER,
+  type UtunPort,
+  utunUnit,
+  writeUtunHeader,
+} from './utun-descriptor.ts';
 export { readVnet, VNET_HEADER, VNET_INVALID, writeVnet } from './vnet.ts';

@@ -15,4 +15,5 @@ export {
   TunDevice,
 } from './linux-device.ts';
 export { LinuxInterface } from './linux-interface.ts';
-export { openTap, openTun } from './open.ts';
+export { openIpDevice, openTap, openTun, openUtunDevice } from './open.ts';
+export { type RunCommand, UtunDevice, type UtunStats } from './utun-device.ts';
