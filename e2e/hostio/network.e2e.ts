@@ -206,3 +206,49 @@ test('an interface that goes under a socket is reported, not fatal', async (t) =
     server.close();
   });
 });
+
+test('a full kernel queue is waited for, in order, and what does not fit is counted', async (t) => {
+  if (!requireTools(t, ['ip'])) return;
+  await pair(async (left, right) => {
+    const shape = ['rate', '80mbit', 'burst', '16kb', 'latency', '10s'];
+    await left.run('tc', ['qdisc', 'add', 'dev', 'veth0', 'root', 'tbf', ...shape]);
+    const got: number[] = [];
+    const server = await bind(right, {
+      onReceive: (buf, off) => got.push(buf[off] * 256 + buf[off + 1]),
+    });
+    const client = await bind(left, { sendBuffer: 40_000 });
+    const to = client.peer(RIGHT, server.port);
+    const buf = new Uint8Array(1000);
+    const send = (from: number, until: number) => {
+      for (let n = from; n < until; n++) {
+        buf.set([n >> 8, n & 255]);
+        client.send(buf, 0, buf.length, to);
+      }
+      client.flush();
+    };
+    // Within the 256 KiB that wait: nothing is lost though the kernel takes 40 kB at a time.
+    send(0, 250);
+    assert(client.stats.sent < 250, 'the kernel had no room');
+    await until(() => got.length === 250);
+    assert.deepEqual(
+      got,
+      Array.from({ length: 250 }, (_, n) => n),
+    );
+    assert.equal(client.stats.dropSendFull, 0);
+
+    got.length = 0;
+    send(0, 2000);
+    await until(() => client.stats.sent - 250 + client.stats.dropSendFull === 2000);
+    await until(() => got.length === client.stats.sent - 250);
+    assert(client.stats.dropSendFull > 1000);
+    assert(got.every((n, i) => i === 0 || n > got[i - 1]));
+
+    // Closed with a queue: what does not leave at once is counted, too.
+    const before = client.stats.dropSendFull;
+    send(0, 250);
+    const queued = 250 - (client.stats.sent - 250 - got.length);
+    client.close();
+    assert.equal(client.stats.dropSendFull - before, queued);
+    server.close();
+  });
+});
