@@ -4,6 +4,7 @@
  *
  *     listen PORT SIZE      serves until it is stopped; prints `listening`
  *     dial HOST PORT SIZE   one connection
+ *     sip PORT              reads 100 kB/s for a second, then nothing until a line comes on standard input, then everything
  */
 
 import { createHash } from 'node:crypto';
@@ -47,6 +48,19 @@ if (mode === 'listen') {
     Number(args[0]),
     () => console.log('listening'),
   );
+} else if (mode === 'sip') {
+  createServer({ highWaterMark: 16384 }, (socket) => {
+    const slow = setInterval(() => socket.read(10_000), 100);
+    setTimeout(() => {
+      clearInterval(slow);
+      console.log('paused');
+    }, 1000);
+    process.stdin.once('data', () => {
+      console.log('reading');
+      socket.on('data', () => {});
+    });
+    socket.on('error', () => {});
+  }).listen(Number(args[0]), () => console.log('listening'));
 } else {
   const socket = connect({ host: args[0], port: Number(args[1]), allowHalfOpen: true });
   carry(socket, Number(args[2]));

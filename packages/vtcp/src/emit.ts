@@ -211,7 +211,9 @@ function sackBlocks(c: Connection, skip: number): number {
     below = newest.stamp;
     if (skipped++ < skip) continue;
     scratchBlocks[2 * n] = newest.start;
-    scratchBlocks[2 * n + 1] = newest.end;
+    // A FIN behind the data has arrived too, and has a sequence number of its own.
+    const fin = c.finPending && newest.end === c.finSeq;
+    scratchBlocks[2 * n + 1] = fin ? (newest.end + 1) | 0 : newest.end;
     n++;
   }
   return n;

@@ -162,6 +162,7 @@ function completeHandshake(c: Connection, segment: Segment): void {
 function takeSynData(c: Connection, segment: Segment): void {
   if (segment.dataLen === 0 || (segment.flags & FIN) !== 0) return;
   appendSynData(c, segment);
+  c.events |= EVENT_READABLE;
 }
 
 /** Data on a SYN waits until the handshake has completed. */
@@ -171,7 +172,6 @@ export function appendSynData(c: Connection, segment: Segment): void {
   c.receive.append(segment.buf, segment.dataOff, room);
   c.rcvNxt = c.receive.end;
   c.bytesReceived += room;
-  c.events |= EVENT_READABLE;
 }
 
 export function becomeEstablished(c: Connection): void {
@@ -182,6 +182,7 @@ export function becomeEstablished(c: Connection): void {
   c.tuneAt = c.stack.now;
   c.setState(c.finQueued ? FIN_WAIT_1 : ESTABLISHED);
   c.events |= EVENT_CONNECTED;
+  if (c.receive.readable > 0) c.events |= EVENT_READABLE;
   c.armKeepAlive();
   c.stack.established(c);
   c.stack.mark(c);

@@ -15,6 +15,8 @@ import {
 const NEVER = Number.POSITIVE_INFINITY;
 /** The longest that a peer may delay the acknowledgement of a lone segment (RFC 8985 §7.2's WCDelAckT). */
 const WORST_ACK_DELAY = 200;
+/** What most stacks delay an acknowledgement by, and a little. A shorter round trip does not make it come sooner. */
+const USUAL_ACK_DELAY = 45;
 
 /** A user timeout that comes first decides. */
 export function capByUserTimeout(c: Connection, at: number): number {
@@ -37,8 +39,9 @@ export function scheduleRetransmission(c: Connection, sent: boolean): void {
   const rto = c.rtt.rto;
   if (mayProbeTail(c)) {
     let pto = c.rtt.hasSample ? 2 * c.rtt.srtt : c.config.initialRto;
-    // A lone segment may be acknowledged late.
-    pto += c.board.length === 1 && seqDiff(c.nxt, c.una) <= c.mss ? WORST_ACK_DELAY : 2;
+    // A lone segment may be acknowledged late, and so may any last one by a receiver whose program is busy.
+    if (c.board.length === 1 && seqDiff(c.nxt, c.una) <= c.mss) pto += WORST_ACK_DELAY;
+    else pto = Math.max(pto + 2, USUAL_ACK_DELAY);
     const timeout = sent ? (first as { sentAt: number }).sentAt + rto : now + rto;
     const at = now + pto;
     if (at < timeout) {

@@ -336,7 +336,11 @@ export class TcpStack implements StackCore, RequestOwner {
       if ((events & EVENT_ACCEPTED) !== 0) c.acceptor?.(c);
       if ((events & EVENT_CONNECTED) !== 0) c.onConnected(c);
       if ((events & EVENT_READABLE) !== 0 && c.readable > 0) c.onReadable(c);
-      if ((events & EVENT_WRITABLE) !== 0 && c.writable > 0) c.onWritable(c);
+      if ((events & EVENT_WRITABLE) !== 0) {
+        // The acknowledgement that made room may also have shown a loss, and the smaller window taken the room back.
+        if (c.writable > 0) c.onWritable(c);
+        else c.wantsWrite = true;
+      }
       if ((events & EVENT_END) !== 0) c.onEnd(c);
       if ((events & EVENT_CLOSED) !== 0) c.onClosed(c.error, c);
     } catch (error) {

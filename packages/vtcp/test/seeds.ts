@@ -9,7 +9,7 @@ export const PLAIN: LinkOptions = { delay: 10, loss: 0.02, reorder: 0.03, reorde
 
 export function linkOf(seed: number): LinkOptions {
   const random = seeded(seed + 77);
-  const pick = <T>(...of: T[]): T => of[random() % of.length];
+  const pick = <T>(...of: T[]): T => of[random() % of.length] as T;
   const link: LinkOptions = {
     delay: pick(0, 0.5, 5, 20, 75),
     loss: pick(0, 0.001, 0.01, 0.03),
@@ -28,7 +28,7 @@ export function linkOf(seed: number): LinkOptions {
 
 export function optionsOf(seed: number): TcpOptions {
   const random = seeded(seed + 1234567);
-  const pick = <T>(...of: T[]): T => of[random() % of.length];
+  const pick = <T>(...of: T[]): T => of[random() % of.length] as T;
   return {
     sack: pick(true, true, true, false),
     timestamps: pick(true, true, false),
@@ -36,12 +36,17 @@ export function optionsOf(seed: number): TcpOptions {
     rack: pick(true, true, false),
     frto: pick(true, false),
     tailLossProbe: pick(true, true, false),
-    ecn: pick(true, 'passive', false),
+    ecn: pick<boolean | 'passive'>(true, 'passive', false),
     pacing: pick(false, false, true),
     hystart: pick(true, false),
     noDelay: pick(true, false),
     delayedAck: pick(0, 40),
-    congestionControl: pick('cubic', 'cubic', 'newreno', 'highspeed'),
+    congestionControl: pick<'cubic' | 'newreno' | 'highspeed'>(
+      'cubic',
+      'cubic',
+      'newreno',
+      'highspeed',
+    ),
     sendBuffer: pick(16 << 10, 256 << 10, 4 << 20),
     receiveBuffer: pick(16 << 10, 256 << 10, 4 << 20),
   };

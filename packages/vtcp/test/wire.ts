@@ -205,7 +205,7 @@ export class Wire {
   }
 
   /** A connection that a peer has opened to our port. */
-  accept(syn: In = {}, options: object = {}): TcpConnection {
+  accept(syn: In = {}, options: object = {}, rtt = 0): TcpConnection {
     let accepted: TcpConnection | null = null;
     const listener = this.stack.listen({
       port: this.localPort,
@@ -215,6 +215,7 @@ export class Wire {
       },
     });
     this.inject({ flags: SYN, mss: 1460, ...syn });
+    this.clock.advance(rtt);
     const shape: In = { seq: 1, ack: 1 };
     if (syn.ts !== undefined) shape.ts = [syn.ts[0] + 1, this.out.at(-1)?.ts?.[0] ?? 0];
     this.inject({ ...shape, window: syn.window ?? 65535 });
