@@ -8,20 +8,14 @@ export const O_CLOEXEC = 0x80000;
 export const F_GETFL = 3;
 export const F_SETFL = 4;
 
-export const EPERM = 1;
 export const EINTR = 4;
 export const EIO = 5;
-export const EBADF = 9;
 export const EAGAIN = 11;
-export const ENODEV = 19;
 export const EINVAL = 22;
 export const EMSGSIZE = 90;
-export const ENOPROTOOPT = 92;
-export const EOPNOTSUPP = 95;
 export const ENETDOWN = 100;
 export const ENOBUFS = 105;
 export const EBADFD = 77;
-export const ENXIO = 6;
 
 // epoll.h
 export const EPOLL_CTL_ADD = 1;
@@ -30,13 +24,11 @@ export const EPOLL_CTL_MOD = 3;
 export const EPOLLIN = 1;
 export const EPOLLOUT = 4;
 export const EPOLLERR = 8;
-export const EPOLLHUP = 16;
 /** `struct epoll_event` is packed on x64 only: 32 bits of events, then 64 of data at once or after padding. */
 export const EPOLL_EVENT_SIZE: number = process.arch === 'x64' ? 12 : 16;
 export const EPOLL_EVENT_DATA: number = process.arch === 'x64' ? 4 : 8;
 
 // socket.h
-export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
@@ -65,13 +57,10 @@ export const SOCKADDR_LL_SIZE = 20;
 export const IFNAMSIZ = 16;
 /** `struct ifreq`: the name, then a union of 24 bytes. */
 export const IFREQ_SIZE = 40;
-export const SIOCGIFFLAGS = 0x8913;
-export const SIOCSIFFLAGS = 0x8914;
 export const SIOCGIFNAME = 0x8910;
 export const SIOCGIFMTU = 0x8921;
 export const SIOCGIFHWADDR = 0x8927;
 export const SIOCGIFINDEX = 0x8933;
-export const IFF_UP = 1;
 export const TUNSETPERSIST = 0x400454cb;
 export const TUNSETIFF = 0x400454ca;
 export const TUNSETOWNER = 0x400454cc;
@@ -83,7 +72,6 @@ export const IFF_TAP = 2;
 export const IFF_MULTI_QUEUE = 0x100;
 export const IFF_NO_PI = 0x1000;
 export const IFF_VNET_HDR = 0x4000;
-export const IFF_TUN_EXCL = 0x8000;
 export const TUN_F_CSUM = 1;
 export const TUN_F_TSO4 = 2;
 export const TUN_F_TSO6 = 4;

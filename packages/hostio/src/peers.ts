@@ -158,7 +158,7 @@ function grown<T extends Uint8Array | Uint16Array | Uint32Array>(to: T, from: T)
 }
 
 /** From words; the mapped form is IPv4. */
-export function addressOf(w0: number, w1: number, w2: number, w3: number): IpAddr {
+function addressOf(w0: number, w1: number, w2: number, w3: number): IpAddr {
   if ((w0 | w1) === 0 && w2 === V4_MAPPED_WORD) return IpAddr.v4(w3);
   return IpAddr.v6(w0, w1, w2, w3);
 }

@@ -29,8 +29,8 @@ import {
 import { MAX_DATAGRAM } from './udp-types.ts';
 
 /** Runs in a batch, datagrams in a run (the kernel's UDP_MAX_SEGMENTS), bytes in a batch. */
-export const MAX_RUNS = 64;
-export const MAX_SEGMENTS = 64;
+const MAX_RUNS = 64;
+const MAX_SEGMENTS = 64;
 const DATA_BYTES = 256 << 10;
 
 const NAME = 32;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { IpAddr, systemClock } from '@pktkit/core';
 import { bindUdp, tryLibc, type UdpError, type UdpOptions, type UdpSocket } from '@pktkit/hostio';
+import { until as wait } from '@pktkit/testkit';
 import { afterEach, describe, expect, it } from 'vitest';
 
 const tiers = tryLibc() === null ? (['portable'] as const) : (['portable', 'batched'] as const);
@@ -10,6 +11,8 @@ interface Got {
   from: number;
   tos: number;
 }
+
+const until = (condition: () => boolean) => wait(condition, { within: 5000, every: 1 });
 
 const open: UdpSocket[] = [];
 afterEach(() => {
@@ -26,14 +29,6 @@ async function bind(options: Partial<UdpOptions>): Promise<{ socket: UdpSocket; 
   });
   open.push(socket);
   return { socket, got };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5000;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`waited too long for ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
 }
 
 for (const io of tiers) {

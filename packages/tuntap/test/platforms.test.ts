@@ -1,5 +1,6 @@
 import { fromHex, Packet, Prefix, toHex } from '@pktkit/core';
 import { controlAddress, controlInfo, isUtunPacket, type UtunPort, utunUnit } from '@pktkit/hostio';
+import { l3DeviceSuite, until } from '@pktkit/testkit';
 import { openIpDevice, openTap, openTun, openUtunDevice, UtunDevice } from '@pktkit/tuntap';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
@@ -151,6 +152,24 @@ describe('utun of macOS', () => {
     expect(() => device.routes()).toThrow(/listing routes/);
     expect(() => device.setMac('02:00:00:00:00:01')).toThrow(/Ethernet/);
   });
+});
+
+l3DeviceSuite({ describe, it }, 'a utun device', () => {
+  const { device, port } = utun();
+  const received: Uint8Array[] = [];
+  port.write = (bytes) => received.push(bytes.slice(4)) > 0;
+  return {
+    device,
+    received,
+    inject(bytes) {
+      const datagram = new Uint8Array(4 + bytes.length);
+      datagram.set([0, 0, 0, 2]);
+      datagram.set(bytes, 4);
+      port.onData(datagram);
+    },
+    until: (condition) => until(condition).then(() => {}),
+    settle: () => Promise.resolve(),
+  };
 });
 
 describe('other systems', () => {
