@@ -10,6 +10,7 @@ import { delimiter, join } from 'node:path';
 export const TOOL_PACKAGES: Readonly<Record<string, string>> = {
   arping: 'iputils-arping',
   busybox: 'busybox-static',
+  chromium: 'chromium',
   chrt: 'util-linux',
   cpio: 'cpio',
   curl: 'curl',
