@@ -15,7 +15,7 @@ export const BLACK_HOLE = '203.0.113.1';
 const NODE = [process.execPath, '--import', 'tsx', '--conditions=@pktkit/source'] as const;
 
 /** Starts a TypeScript file of this repository in a namespace, in a process of its own. */
-export function spawnNode(netns: Netns, file: string, args: readonly string[]): BackgroundProcess {
+function spawnNode(netns: Netns, file: string, args: readonly string[]): BackgroundProcess {
   const [node, ...flags] = NODE;
   const path = fileURLToPath(new URL(file, new URL('../../', import.meta.url)));
   // From here, because tsx is found from the working directory.
