@@ -22,7 +22,7 @@ import {
   writeIpv6,
 } from '@pktkit/core';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { compileKernel } from '../scripts/kernel.ts';
 import { CHECKSUM_KERNEL } from '../src/checksum-kernel.ts';
 
@@ -73,6 +73,32 @@ describe('sum', () => {
           expect(sum(bytes, off, len, 0xffff)).toBe(twin(bytes, off, len, 0xffff));
         }
       }
+    }
+  });
+
+  it('CORE-21: equals the twin without WebAssembly too', async () => {
+    vi.stubGlobal('WebAssembly', undefined);
+    vi.resetModules();
+    try {
+      const plain = await import('../src/checksum.ts');
+      const bytes = noise(70_000);
+      // A window within a larger buffer: its view must start where it does.
+      const inner = bytes.subarray(33, 9000);
+      for (let len = 0; len <= 600; len++) {
+        const off = len % 17;
+        expect(plain.sum(bytes, off, len, len * 99)).toBe(twin(bytes, off, len, len * 99));
+        expect(plain.sum(inner, off, len)).toBe(twin(inner, off, len));
+      }
+      const ones = new Uint8Array(200_001).fill(0xff);
+      for (const len of [1500, 65_535, 65_536, 65_537, 200_000]) {
+        expect(plain.sum(ones, 1, len, 0xffff)).toBe(twin(ones, 1, len, 0xffff));
+      }
+      const copy = new Uint8Array(70_000);
+      expect(plain.copyAndSum(copy, 7, bytes, 3, 66_000, 77)).toBe(twin(bytes, 3, 66_000, 77));
+      expect(copy.subarray(7, 66_007)).toEqual(bytes.subarray(3, 66_003));
+    } finally {
+      vi.unstubAllGlobals();
+      vi.resetModules();
     }
   });
 
