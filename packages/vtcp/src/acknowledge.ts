@@ -18,6 +18,8 @@ import { EVENT_WRITABLE, TIMER_PERSIST, TIMER_REORDER } from './state.ts';
 import { isCwndLimited } from './transmit.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
+/** Differences of fractional milliseconds are not exact. */
+const CLOCK_NOISE = 0.01;
 
 /** Shared scratch: one acknowledgement at a time is judged, and nothing is called out meanwhile. */
 const evidence: Evidence = { progress: false, original: false, sacked: false, duplicate: false };
@@ -222,9 +224,10 @@ function updateRack(c: Connection, covered: Covered): void {
   const rtt = c.stack.now - covered.newestSentAt;
   if (covered.newestRetransmitted) {
     // It may be the original that arrived.
-    if (rtt < c.rtt.minRtt) return;
-    if (c.tsOn && c.lastEcho !== 0 && seqLt(c.lastEcho, (covered.newestSentAt + c.tsOffset) | 0))
-      return;
+    if (rtt < c.rtt.minRtt - CLOCK_NOISE) return;
+    // What arrived out of order echoes the time of what came in order before it, and proves nothing.
+    const sentTs = (covered.newestSentAt + c.tsOffset) | 0;
+    if (c.tsOn && c.lastEcho !== 0 && covered.sacked === 0 && seqLt(c.lastEcho, sentTs)) return;
   }
   c.rackRtt = rtt;
   if (

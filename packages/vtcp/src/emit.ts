@@ -14,7 +14,7 @@ import {
 } from './options.ts';
 import { finishPacket, ipHeaderLength, takeBuffer, writeIpHeader } from './packet-writer.ts';
 import { ACK, CWR, ECE, RST, SYN, TCP_HEADER, writeHeader } from './segment.ts';
-import { seqDiff, seqGt } from './seq.ts';
+import { seqDiff } from './seq.ts';
 import { SYN_SENT } from './state.ts';
 import { selectWindow } from './window.ts';
 
@@ -71,7 +71,7 @@ export function emitData(
   c.lastSentAt = stack.now;
   stack.stats.segmentsOut++;
   stack.stats.bytesOut += len;
-  if (stack.tracing) traceSent(c, seq, len, flags);
+  if (stack.tracing) traceSent(c, seq, len, flags, retransmission);
   stack.output(finishPacket(buf, c, tcpLength, len > c.mss ? c.mss : 0, stack.offload));
   pool.give(buf);
 }
@@ -219,12 +219,18 @@ function sackBlocks(c: Connection, skip: number): number {
   return n;
 }
 
-function traceSent(c: Connection, seq: number, len: number, flags: number): void {
+function traceSent(
+  c: Connection,
+  seq: number,
+  len: number,
+  flags: number,
+  retransmission = false,
+): void {
   c.stack.trace(c, 'segment_sent', {
     seq: seqDiff(seq, c.iss),
     ack: c.irs === 0 ? 0 : seqDiff(c.rcvNxt, c.irs),
     len,
     flags,
-    retransmission: seqGt(c.nxt, seq) && len > 0,
+    retransmission,
   });
 }
