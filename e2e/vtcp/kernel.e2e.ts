@@ -183,6 +183,8 @@ test('tshark finds nothing wrong, and nothing sent twice, on a link that loses n
   if (!requireTools(t, ['ip', 'tshark', 'dumpcap'], TUN)) return;
   const rig = await Rig.create({ offload: false });
   try {
+    // The queue towards us is 500 packets unless told, and drops when this process is busy.
+    await rig.netns.ip('link', 'set', 'kern0', 'txqueuelen', '20000');
     const capture = await Capture.start({ netns: rig.netns, iface: 'kern0' });
     const size = scaled(32 << 20, 4 << 20);
     const peer = rig.peer('listen', String(PORT), String(size));

@@ -18,6 +18,8 @@ export interface TcpConfig {
   timestamps: boolean;
   sack: boolean;
   windowScale: boolean;
+  /** The shift that `receiveBuffer` needs; 0 without window scaling. */
+  receiveScale: number;
   rack: boolean;
   tailLossProbe: boolean;
   frto: boolean;
@@ -62,6 +64,7 @@ const DEFAULTS: TcpConfig = {
   timestamps: true,
   sack: true,
   windowScale: true,
+  receiveScale: 7,
   rack: true,
   tailLossProbe: true,
   frto: true,
@@ -124,6 +127,7 @@ export function resolveOptions(
     throw invalid(`minRto (${config.minRto}) is above maxRto (${config.maxRto})`);
   }
   config.initialReceiveBuffer = Math.min(config.initialReceiveBuffer, config.receiveBuffer);
+  config.receiveScale = config.windowScale ? scaleFor(config.receiveBuffer) : 0;
   return config;
 }
 

@@ -9,9 +9,9 @@
 
 import type { Timer } from '@pktkit/core';
 import type { TcpConfig } from './config.ts';
-import { resolveKeepAlive, scaleFor } from './config.ts';
+import { resolveKeepAlive } from './config.ts';
 import type { CongestionController } from './congestion/congestion.ts';
-import { ProportionalRateReduction } from './congestion/prr.ts';
+import type { ProportionalRateReduction } from './congestion/prr.ts';
 import { TcpError, type TcpErrorCode } from './errors.ts';
 import { FLOW_CONNECTION, Flow, type FlowKey } from './flow.ts';
 import { connectionInfo } from './info.ts';
@@ -161,7 +161,8 @@ export class Connection extends Flow implements TcpConnection {
   cc: CongestionController;
   rtt: RttEstimator;
   readonly board: Scoreboard;
-  prr: ProportionalRateReduction = new ProportionalRateReduction();
+  /** Null until the first reduction. */
+  prr: ProportionalRateReduction | null = null;
   phase: number = OPEN;
   recoverSeq: number;
   dupAcks = 0;
@@ -255,7 +256,7 @@ export class Connection extends Flow implements TcpConnection {
     this.receive = new ReceiveBuffer(stack.pages, 0);
     this.rcvBuf = config.initialReceiveBuffer;
     this.maxRcvBuf = config.receiveBuffer;
-    this.rcvScale = config.windowScale ? scaleFor(config.receiveBuffer) : 0;
+    this.rcvScale = config.receiveScale;
     this.tsOffset = stack.timestampOffset();
     this.pathMtu = stack.mtu;
     this.peerMss = this.family === 4 ? DEFAULT_MSS_4 : DEFAULT_MSS_6;

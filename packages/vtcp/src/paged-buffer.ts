@@ -71,7 +71,8 @@ export class PagedBuffer {
       const page = pages[i];
       if (page !== null && this.#owned) this.#pool.give(page);
     }
-    if (pages.length > 0) pages.length = 0;
+    // An empty buffer keeps no list either: most connections are idle most of the time.
+    this.#pages = NO_PAGES;
     this.#head = 0;
     this.#base = seq;
   }
@@ -134,14 +135,19 @@ export class PagedBuffer {
   }
 
   #pageFor(index: number, end: number): Uint8Array {
-    if (this.#pages === NO_PAGES) this.#pages = [];
+    const first = this.#pages === NO_PAGES;
+    if (first && index === 0) {
+      const page = this.#pool.take(end > SMALL_PAGE);
+      this.#pages = [page];
+      return page;
+    }
+    if (first) this.#pages = [];
     const pages = this.#pages;
     const at = this.#head + index;
-    const first = pages.length === 0;
     while (pages.length <= at) pages.push(null);
     const page = pages[at];
     if (page !== null && page.length >= end) return page;
-    const wider = this.#pool.take(!first || end > SMALL_PAGE);
+    const wider = this.#pool.take(true);
     if (page !== null) {
       wider.set(page);
       this.#pool.give(page);

@@ -3,6 +3,7 @@
  * to the window (RFC 5681, RFC 6937), and how a mistaken reaction is taken back (RFC 5682, RFC 3522, RFC 2883).
  */
 
+import { ProportionalRateReduction } from './congestion/prr.ts';
 import type { Connection } from './connection.ts';
 import { onProbeLost } from './mtu.ts';
 import { LOST, MTU_PROBE, RETRANSMITTED, SACKED, type Sent } from './scoreboard.ts';
@@ -47,7 +48,7 @@ export function detectLosses(c: Connection, delivered: number, progress: boolean
   }
   const news = board.lostBytes > before;
   if (news && c.phase < RECOVERY) enterRecovery(c);
-  if (c.phase === RECOVERY || c.phase === CWR_PHASE) {
+  if ((c.phase === RECOVERY || c.phase === CWR_PHASE) && c.prr !== null) {
     // RFC 6937: while the acknowledgement shows no further loss, slow start's pace is allowed.
     c.cc.cwnd = Math.max(
       c.mss,
@@ -159,6 +160,7 @@ export function enterCwr(c: Connection, byEcn: boolean): void {
 function beginReduction(c: Connection, byEcn: boolean): void {
   const window = c.cc.cwnd;
   c.cc.onCongestion(c.inFlight, c.stack.now, byEcn);
+  c.prr ??= new ProportionalRateReduction();
   c.prr.begin(window);
   if (c.ecnOn) c.ecnCwr = true;
 }

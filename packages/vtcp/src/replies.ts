@@ -38,7 +38,7 @@ export class Replies {
       output(queue[i]);
       pool.give(queue[i].buf);
     }
-    queue.length = 0;
+    while (queue.length > 0) queue.pop();
     this.#spare = queue;
   }
 }

@@ -686,7 +686,7 @@ export class TcpStack implements StackCore, RequestOwner {
       transmit(c);
       armTimer(c);
     }
-    dirty.length = 0;
+    while (dirty.length > 0) dirty.pop();
     this.#spareDirty = dirty;
     if (!this.#replies.isEmpty) this.#replies.drain(this.output);
     if (this.#failures.length > 0) this.#reportFailures();

@@ -98,7 +98,7 @@ export function retransmit(c: Connection, index: number): void {
   }
   if (c.undoOn) c.undoBytes += len;
   c.board.markRetransmitted(sent, c.stack.now);
-  c.prr.onSent(len);
+  c.prr?.onSent(len);
   c.retransmits++;
   c.bytesRetransmitted += data;
   c.stack.stats.retransmits++;
@@ -174,7 +174,7 @@ function sendNew(c: Connection): void {
     c.nxt = (seq + length) | 0;
     if ((flags & FIN) !== 0) c.finSent = true;
     c.board.push(seq, c.nxt, stack.now, recordFlags);
-    c.prr.onSent(length);
+    c.prr?.onSent(length);
     if (c.unackedBytes > 0 && n > 0) c.pingPong = true;
     if (c.config.pacing) pacingSent(c, length);
     sentAny = true;

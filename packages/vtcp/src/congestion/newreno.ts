@@ -9,7 +9,8 @@ export class NewReno implements CongestionController {
   ssthresh: number = Number.POSITIVE_INFINITY;
   mss: number;
   initialWindow: number;
-  readonly #hystart: HyStart | null;
+  readonly #useHystart: boolean;
+  #hystart: HyStart | null = null;
   #credit = 0;
   #priorCwnd = 0;
   #priorSsthresh: number = Number.POSITIVE_INFINITY;
@@ -18,7 +19,7 @@ export class NewReno implements CongestionController {
     this.mss = config.mss;
     this.initialWindow = config.initialWindow;
     this.cwnd = config.initialWindow;
-    this.#hystart = config.hystart ? new HyStart() : null;
+    this.#useHystart = config.hystart;
   }
 
   onAck(sample: AckSample): void {
@@ -33,11 +34,11 @@ export class NewReno implements CongestionController {
 
   /** Grows towards `ssthresh` and gives the acknowledged bytes that were not used up. */
   slowStart(sample: AckSample): number {
-    const hystart = this.#hystart;
     let growth = sample.acked;
-    if (hystart !== null && this.ssthresh === Number.POSITIVE_INFINITY) {
-      growth /= hystart.onAck(sample);
-      if (hystart.isDone) {
+    if (this.#useHystart && this.ssthresh === Number.POSITIVE_INFINITY) {
+      this.#hystart ??= new HyStart();
+      growth /= this.#hystart.onAck(sample);
+      if (this.#hystart.isDone) {
         this.ssthresh = this.cwnd;
         return sample.acked;
       }
