@@ -126,11 +126,6 @@ export class Engine {
   addIdentity(options: IdentityOptions): Identity {
     if (this.#closed) throw new PktkitError('PKT_CLOSED', 'this WireGuard engine was closed');
     const identity = new Identity(this.#hostOf(), options);
-    if (this.#identities.some(({ id }) => id === identity.id)) {
-      const { id } = identity;
-      identity.dispose();
-      throw new PktkitError('WG_IDENTITY_EXISTS', `the identity ${id} is on this port already`);
-    }
     this.#identities.push(identity);
     return identity;
   }
@@ -218,6 +213,8 @@ export class Engine {
     const { peer } = session;
     peer.noteReceived(len, from);
     peer.handleData(session, textLen === 0, now);
+    // Somebody who was told of an endpoint or a handshake may have removed it.
+    if (peer.isRemoved) return;
     if (textLen === 0) {
       stats.keepalivesReceived++;
       return;
@@ -511,6 +508,7 @@ export class Engine {
       forgetPeer: () => {
         this.#peerCount--;
       },
+      isTaken: (id) => this.#identities.some((identity) => identity.id === id),
       rekeyed: (identity) => this.#forgetApprovals(identity),
     };
   }

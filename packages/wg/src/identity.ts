@@ -76,6 +76,8 @@ export interface IdentityHost {
   readonly core: EngineCore;
   admitPeer(): boolean;
   forgetPeer(): void;
+  /** An identity with this public key is there already. */
+  isTaken(id: string): boolean;
   rekeyed(identity: Identity): void;
 }
 
@@ -183,7 +185,7 @@ export class Identity {
   setPrivateKey(privateKey: Uint8Array | string): void {
     this.#mustBeOpen();
     const { noise, timings } = this.#host.core;
-    const keyPair = importPrivateKey(this.#host, privateKey);
+    const keyPair = importPrivateKey(this.#host, privateKey, this.#id);
     this.#keyPair.wipe();
     this.#checker.wipe();
     this.#keyPair = keyPair;
@@ -223,13 +225,23 @@ export class Identity {
   }
 }
 
-function importPrivateKey(host: IdentityHost, key: Uint8Array | string): X25519KeyPair {
+/** Throws `WG_IDENTITY_EXISTS` when another identity of the engine has this key. */
+function importPrivateKey(
+  host: IdentityHost,
+  key: Uint8Array | string,
+  current = '',
+): X25519KeyPair {
   const secret = keyFrom(key);
   if (isZero(secret)) {
     throw new PktkitError('WG_INVALID_KEY', 'the private key is zero: make one with wg genkey');
   }
   const keyPair = host.core.noise.provider.x25519KeyPair(secret);
   secret.fill(0);
+  const id = formatKey(keyPair.publicKey);
+  if (id !== current && host.isTaken(id)) {
+    keyPair.wipe();
+    throw new PktkitError('WG_IDENTITY_EXISTS', `the identity ${id} is on this port already`);
+  }
   return keyPair;
 }
 

@@ -167,7 +167,8 @@ export class Peer {
     this.persistentKeepalive = seconds;
     this.#persistentAt = NEVER;
     if (started && this.endpoint !== NO_ENDPOINT) this.sendKeepalive();
-    else if (seconds > 0) {
+    // Also when nothing could go out just now.
+    if (seconds > 0 && this.#persistentAt === NEVER) {
       this.#persistentAt = this.#clock.now + seconds * 1000;
       this.#arm(this.#persistentAt);
     }

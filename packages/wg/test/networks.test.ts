@@ -10,6 +10,7 @@ import {
 import {
   generatePrivateKey,
   onEthernet,
+  type Peer,
   type PeerDevice,
   PeerNetworks,
   type PeerRequest,
@@ -260,6 +261,28 @@ describe('several identities on one port', () => {
     expect(engine.identities).toEqual([second.identity]);
     expect(() => new WireGuard(engine, { privateKey: secondKey })).toThrow(/already/);
     expect(engine.sessionCount).toBe(1);
+    const third = new WireGuard(engine, { privateKey: generatePrivateKey() });
+    expect(() => third.identity.setPrivateKey(secondKey)).toThrow(/already/);
+    second.identity.setPrivateKey(secondKey);
+  });
+
+  it('a peer may be removed from any callback', () => {
+    for (const event of ['onHandshake', 'onEndpoint', 'onPacket'] as const) {
+      const net = new Net();
+      const engine = net.engine({ endpoint: 1 });
+      const remove = (peer: Peer) => identity.removePeer(peer);
+      const identity = engine.addIdentity({
+        privateKey: generatePrivateKey(),
+        ...(event === 'onPacket' ? { onPacket: remove } : { events: { [event]: remove } }),
+      });
+      const device = client(net, 10, identity.publicKey);
+      identity.addPeer({ publicKey: device.identity.publicKey });
+      device.send(Packet.of(ipv4('10.0.0.2', '192.0.2.1', 40, 1)));
+      net.clock.advance(20_000);
+      expect(identity.peers.size, event).toBe(0);
+      expect(engine.sessionCount, event).toBe(0);
+      expect(net.holds.get(10), event).toBeUndefined();
+    }
   });
 });
 
