@@ -87,6 +87,10 @@ describe('adapters on a hub', () => {
     const net = lan();
     const bare = net.host({ ipv6: false });
     const six = net.host({ addrs: ['fd00::1/64'] });
+    // Its only IPv6 address will be the link-local one, which has yet to be checked.
+    const early = net.host();
+    early.send(udp6('fd00::5', 'fd00::2', 'x'));
+    expect(early.adapter.stats.dropNoAddress).toBe(1);
     net.clock.advance(3000);
     bare.send(udp4('10.0.0.1', '10.0.0.2', 'x'));
     bare.send(udp6('fd00::5', 'fd00::2', 'x'));
@@ -105,7 +109,10 @@ describe('adapters on a hub', () => {
       const type = packet.version === 4 ? EtherType.IPV4 : EtherType.IPV6;
       net.forge(ethernet(net.a.adapter.mac, ROGUE, type, padded));
     }
-    expect(net.a.received.map((p) => p.len)).toEqual([29, 49]);
+    const group = new Uint8Array(60).fill(0xee);
+    group.set(udp4('10.0.0.9', '10.0.0.255', 'x').bytes);
+    net.forge(ethernet(MacAddr.BROADCAST, ROGUE, EtherType.IPV4, group));
+    expect(net.a.received.map((p) => p.len)).toEqual([29, 49, 29]);
     const lying = udp4('10.0.0.9', '10.0.0.1', 'x').bytes;
     put16(lying, 2, 400);
     net.forge(ethernet(net.a.adapter.mac, ROGUE, EtherType.IPV4, lying));

@@ -203,6 +203,23 @@ describe('L3Hub', () => {
     expect(host.got.length).toBeLessThan(40);
   });
 
+  it('CORE-06: a ring of hubs that each send on to the next ends at a depth', () => {
+    const clock = new VirtualClock();
+    const ring = [0, 1, 2].map(() => new L3Hub({ clock }));
+    ring.forEach((hub, i) => {
+      const [way, back] = pipeL3();
+      hub.connectL3(way);
+      hub.setDefaultRoute(way);
+      ring[(i + 1) % 3].connectL3(back);
+    });
+    const host = new Probe('10.0.0.1/24');
+    ring[0].connectL3(host);
+    host.bring('8.8.8.8');
+    expect(ring.map(({ stats }) => stats.dropLoop)).toEqual([1, 0, 0]);
+    expect(ring.map(({ stats }) => stats.portErrors)).toEqual([0, 0, 0]);
+    expect(ring[1].stats.forwarded).toBe(16);
+  });
+
   it('CORE-06: a router counts hops down, keeps the checksum right and answers where they end', () => {
     const a = new Probe('10.0.0.1/24', 'fd00::1/64');
     const b = new Probe('10.0.1.1/24', 'fd01::1/64');
