@@ -194,7 +194,6 @@ export class Connection extends Flow implements TcpConnection {
   reoRound: number;
   reordering = false;
   dupThresh = 3;
-  lossScan: number;
   tlpHigh = 0;
   tlpOn = false;
   tlpRetransmitted = false;
@@ -263,7 +262,7 @@ export class Connection extends Flow implements TcpConnection {
     this.board = new Scoreboard(stack.spareRecords);
     this.rtt = new RttEstimator(config.initialRto, config.minRto, config.maxRto);
     this.mss = this.peerMss;
-    this.recoverSeq = this.maxOutstandingSeq = this.smallEnd = this.lossScan = this.reoRound = iss;
+    this.recoverSeq = this.maxOutstandingSeq = this.smallEnd = this.reoRound = iss;
     // Until the peer's segment size is known nothing is sent that this window would govern.
     this.cc = config.congestion({
       mss: this.mss,

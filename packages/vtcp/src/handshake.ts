@@ -178,7 +178,7 @@ export function becomeEstablished(c: Connection): void {
   c.timeouts = 0;
   c.rtt.backoff = 0;
   c.retransAt = Number.POSITIVE_INFINITY;
-  c.recoverSeq = c.maxOutstandingSeq = c.smallEnd = c.lossScan = c.reoRound = c.una;
+  c.recoverSeq = c.maxOutstandingSeq = c.smallEnd = c.reoRound = c.una;
   c.tuneAt = c.stack.now;
   c.setState(c.finQueued ? FIN_WAIT_1 : ESTABLISHED);
   c.events |= EVENT_CONNECTED;

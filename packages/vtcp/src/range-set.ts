@@ -26,13 +26,6 @@ export class RangeSet {
     return this.ranges.length === 0;
   }
 
-  /** True when `start … end` could be added. */
-  hasRoomFor(start: number, end: number): boolean {
-    if (this.ranges.length < this.#limit) return true;
-    const i = this.#firstEndingAtOrAfter(start);
-    return i < this.ranges.length && seqLe(this.ranges[i].start, end);
-  }
-
   /** Adds a range and gives the merged one; null when there are too many pieces. */
   add(start: number, end: number): Range | null {
     const ranges = this.ranges;
@@ -77,6 +70,12 @@ export class RangeSet {
     if (i === this.ranges.length) return null;
     const range = this.ranges[i];
     return seqLe(range.start, start) && seqGe(range.end, end) ? range : null;
+  }
+
+  /** The lowest range that shares a number with `start … end`, or null. */
+  overlapping(start: number, end: number): Range | null {
+    const i = this.#firstEndingAtOrAfter((start + 1) | 0);
+    return i < this.ranges.length && seqLt(this.ranges[i].start, end) ? this.ranges[i] : null;
   }
 
   /** Behind the range that holds `seq`; `seq` itself when none does. */

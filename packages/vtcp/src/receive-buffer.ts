@@ -2,7 +2,7 @@
 
 import { PagedBuffer, type PagePool } from './paged-buffer.ts';
 import { RangeSet } from './range-set.ts';
-import { seqDiff, seqGt, seqLe, seqLt } from './seq.ts';
+import { seqDiff, seqGt, seqLe } from './seq.ts';
 
 /** Pieces beyond a gap. A window of 4 MiB holds 2,900 segments: every second one lost would be 1,450 pieces. */
 const MAX_PIECES = 2048;
@@ -103,12 +103,5 @@ export class ReceiveBuffer {
       taken++;
     }
     if (taken > 0) ranges.splice(0, taken);
-  }
-
-  /** Is all of `start … end` here already? */
-  holds(start: number, end: number): boolean {
-    if (seqLe(end, this.end)) return true;
-    const from = seqLt(start, this.end) ? this.end : start;
-    return this.pieces !== null && this.pieces.covering(from, end) !== null;
   }
 }

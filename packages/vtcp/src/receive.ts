@@ -75,6 +75,8 @@ export function handleSegment(c: Connection, segment: Segment): void {
     handleSynReceived(c, segment);
     if ((c.stateNumber as number) < ESTABLISHED) return;
   }
+  // RFC 5961 §5: an impossible acknowledgement changes nothing, or a blind guess at the window could make PAWS refuse the peer.
+  if (!handleAck(c, segment)) return;
   // RFC 7323 §4.3: only a segment that reaches back to the last acknowledgement updates the echo.
   if (c.tsOn && segment.hasTimestamp && seqLe(segment.seq, c.lastAckSent)) {
     if (seqGe(segment.tsVal, c.tsRecent)) {
@@ -82,7 +84,6 @@ export function handleSegment(c: Connection, segment: Segment): void {
       c.tsRecentAt = c.stack.now;
     }
   }
-  if (!handleAck(c, segment)) return;
   if (c.finSent && c.una === c.nxt && finAcknowledged(c)) return;
   if (c.ecnOn) noteEcn(c, segment);
   if (segment.dataLen > 0) handleData(c, segment);
@@ -239,6 +240,7 @@ function handleData(c: Connection, segment: Segment): void {
     return;
   }
   const hadPieces = c.receive.hasPieces;
+  if (hadPieces) notePartialDuplicate(c, seq, end);
   const before = c.rcvNxt;
   c.receive.append(buf, dataOff, dataLen);
   c.rcvNxt = c.receive.end;
@@ -276,8 +278,9 @@ function insertOutOfOrder(
   if (receive.pieces?.covering(seq, end) != null) {
     noteDuplicate(c, seq, end);
     c.stack.stats.duplicateData++;
-  } else if (!receive.insert(seq, buf, off, len)) {
-    c.stack.stats.dropPieces++;
+  } else {
+    notePartialDuplicate(c, seq, end);
+    if (!receive.insert(seq, buf, off, len)) c.stack.stats.dropPieces++;
   }
   answer(c);
 }
@@ -287,6 +290,17 @@ function noteDuplicate(c: Connection, start: number, end: number): void {
   if (!c.sackOn) return;
   c.dsackStart = start;
   c.dsackEnd = end;
+}
+
+/** RFC 2883 §4.2: a segment that brings news may repeat a piece as well. */
+function notePartialDuplicate(c: Connection, start: number, end: number): void {
+  const piece = c.receive.pieces?.overlapping(start, end) ?? null;
+  if (piece === null || c.dsackStart !== c.dsackEnd) return;
+  noteDuplicate(
+    c,
+    seqLt(piece.start, start) ? start : piece.start,
+    seqLt(piece.end, end) ? piece.end : end,
+  );
 }
 
 function noteFin(c: Connection, segment: Segment): void {

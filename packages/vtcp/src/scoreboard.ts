@@ -189,11 +189,6 @@ export class Scoreboard {
     }
   }
 
-  /** Is `start … end` inside what SACKs have reported already? */
-  knows(start: number, end: number): boolean {
-    return this.#known !== null && this.#known.covering(start, end) !== null;
-  }
-
   markLost(sent: Sent): void {
     const bytes = (sent.end - sent.seq) | 0;
     if ((sent.flags & SACKED) !== 0) return;

@@ -124,8 +124,9 @@ function onPersist(c: Connection): void {
   if (!waits) return;
   const limit = c.orphan ? c.config.orphanRetries : c.config.retries;
   // Answered probes start the count again: a reader may be slow for ever, but not silent.
-  if (c.probesOut >= limit || userTimeoutExpired(c)) {
-    c.fail('ETIMEDOUT', 'no answer to window probes');
+  // For an orphan only progress does: nobody here waits for a peer that never opens its window.
+  if ((c.orphan ? c.rtt.backoff : c.probesOut) >= limit || userTimeoutExpired(c)) {
+    c.fail('ETIMEDOUT', c.orphan ? 'the window stayed shut' : 'no answer to window probes');
     return;
   }
   c.probesOut++;

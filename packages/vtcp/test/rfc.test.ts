@@ -309,6 +309,29 @@ describe('path MTU', () => {
   });
 });
 
+describe('a window that stays shut', () => {
+  const shut = (close: boolean) => {
+    const w = new Wire();
+    const c = w.accept({ window: 1000 });
+    w.after(() => c.write(bytes(3000)));
+    w.inject({ seq: 1, ack: 1001, window: 0 });
+    if (close) w.after(() => c.close());
+    for (let i = 0; i < 400; i++) {
+      w.wait(2000);
+      w.inject({ seq: 1, ack: 1001, window: 0 });
+    }
+    return c;
+  };
+
+  it('is waited for while the peer answers', () => {
+    expect(shut(false).state).toBe('ESTABLISHED');
+  });
+
+  it('does not keep a closed connection for ever, even if the peer answers', () => {
+    expect(shut(true).state).toBe('CLOSED');
+  });
+});
+
 describe('the stack', () => {
   it('SYN cookies: under a flood honest clients connect, with their options; forged ACKs do not', () => {
     const w = new Wire({ isn: undefined, limits: { halfOpen: 8 } });
