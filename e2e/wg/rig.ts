@@ -260,7 +260,7 @@ export async function pingLoss(
   interval: number,
   args: readonly string[] = [],
 ): Promise<number> {
-  const all = ['-c', String(count), '-i', String(interval), '-W', '2', ...args, address];
+  const all = ['-c', String(count), '-i', String(interval), '-W', '5', ...args, address];
   const { stdout } = await netns.run('ping', all, { check: false, timeout: 300_000 });
   return Number(/([0-9.]+)% packet loss/.exec(stdout)?.[1] ?? 100);
 }
