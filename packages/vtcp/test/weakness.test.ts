@@ -368,6 +368,20 @@ describe('endings', () => {
     }
   });
 
+  it('VTCP-14: a pure acknowledgement in TIME-WAIT or CLOSING is not answered', () => {
+    const w = new Wire();
+    const c = w.accept();
+    w.after(() => c.shutdown());
+    w.inject({ flags: ACK | FIN, seq: 1, ack: 1 });
+    expect(c.state).toBe('CLOSING');
+    w.wait(100);
+    expect(w.inject({ seq: 2, ack: 1 })).toEqual([]);
+    w.inject({ seq: 2, ack: 2 });
+    expect(c.state).toBe('TIME-WAIT');
+    w.wait(1000);
+    expect(w.inject({ seq: 2, ack: 2 })).toEqual([]);
+  });
+
   it('VTCP-15: FIN-WAIT-2 ends after close, and data for nobody is answered by RST', () => {
     const w = new Wire();
     const c = w.accept();
@@ -478,6 +492,19 @@ describe('timers and attackers', () => {
     expect(sink.intact).toBe(true);
     expect(closed).toBe(true);
     expect(clock.now).toBe(0);
+  });
+
+  it('VTCP-18: an answer that arrives while the connection itself is sending wakes it again', () => {
+    const w = new Wire({ defaults: { sendBuffer: 5000 } });
+    const c = w.accept();
+    const seen = watch(c);
+    w.onPacket = (packet) => {
+      const { seq, len } = w.parse(packet);
+      if (len > 0) w.stack.handlePacket(w.build({ seq: 1, ack: seq + len }));
+    };
+    w.after(() => c.write(bytes(8000)));
+    expect(seen.events).toEqual(['writable']);
+    expect(c.unacknowledged).toBe(0);
   });
 
   it('VTCP-19: the modern repertoire is there and on by default', () => {
