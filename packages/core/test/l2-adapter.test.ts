@@ -15,10 +15,12 @@ import {
   solicitedNode,
   transportChecksum,
   writeArp,
+  writeIpv6,
   writeNeighborAdvertisement,
 } from '@pktkit/core';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { multicastMac6, writeNeighborSolicitation } from '../src/wire/ndp.ts';
 import { ethernet, type Host, type Lan, lan, seeded, udp4, udp6 } from './lan.ts';
 
 const ROGUE = MacAddr.parse('02:66:66:66:66:66');
@@ -235,10 +237,15 @@ describe('adapters on a hub', () => {
     a.send(udp6('fd00::1', '2001:db8::1', 'gone'));
     expect(router.texts()).toEqual(['four', 'six', 'still']);
     expect(a.adapter.stats.dropNoRoute).toBe(1);
+    a.adapter.setGateway6('fd00::fe');
+    a.adapter.setGateway4(null);
+    a.send(udp6('fd00::1', '2001:db8::1', 'again'));
+    a.send(udp4('10.0.0.1', '192.0.2.1', 'gone'));
+    expect(router.texts()).toEqual(['four', 'six', 'still', 'again']);
     expect(() => a.adapter.setGateway4('fd00::1')).toThrow(/gateway4: expected the IPv4 address/);
   });
 
-  it('fragments what may be fragmented and refuses the rest', () => {
+  it('CORE-10: fragments what may be fragmented and refuses the rest', () => {
     const net = pair({ mtu: 600 });
     net.a.send(udp4('10.0.0.1', '10.0.0.2', new Uint8Array(1200), false));
     expect(net.b.received.length).toBe(3);
@@ -307,6 +314,51 @@ describe('neighbour discovery', () => {
     net.clock.advance(5000);
     expect(conflicts).toEqual(['fe80::ff:fe00:5']);
     expect(b.device.addrs.map(String)).toEqual(['fe80::ff:fe00:6/64']);
+  });
+
+  it('CORE-12: an address that somebody else checks at the same time is not used', () => {
+    const net = lan();
+    const a = net.host({ mac: '02:00:00:00:00:05' });
+    net.clock.advance(300);
+    const target = IpAddr.parse('fe80::ff:fe00:5');
+    const group = solicitedNode(target);
+    const body = new Uint8Array(128);
+    const len = writeNeighborSolicitation(body, 0, IpAddr.ANY6, group, target, -1);
+    const to = MacAddr.fromNumber(multicastMac6(group.w3));
+    net.forge(ethernet(to, ROGUE, EtherType.IPV6, body.slice(0, len)));
+    net.clock.advance(5000);
+    expect(a.device.addrs).toEqual([]);
+  });
+
+  it('CORE-12: follows no redirect, and no router that is not on the link', () => {
+    const net = pair({ gateway6: 'fd00::2' });
+    const own = IpAddr.parse('fd00::1');
+    const target = IpAddr.parse('2001:db8::1');
+    const redirect = new Uint8Array(40);
+    redirect[0] = NdpType.REDIRECT;
+    IpAddr.parse('fe80::66').write(redirect, 8);
+    target.write(redirect, 24);
+    const advert = new Uint8Array(16);
+    advert[0] = NdpType.ROUTER_ADVERTISEMENT;
+    put16(advert, 6, 1800);
+    const forge = (src: string, body: Uint8Array) => {
+      const packet = new Uint8Array(40 + body.length);
+      packet.set(body, 40);
+      writeIpv6(packet, 0, body.length, 58, IpAddr.parse(src), own, 255);
+      put16(packet, 42, transportChecksum(packet, 0, 58, 40, body.length));
+      net.forge(ethernet(net.a.adapter.mac, ROGUE, EtherType.IPV6, packet));
+    };
+    forge('fe80::2', redirect);
+    forge('2001:db8::66', advert);
+    expect(net.a.adapter.protocolStats.ndp).toMatchObject({ redirectsIgnored: 1, dropInvalid: 1 });
+    net.a.send(udp6('fd00::1', '2001:db8::1', 'the old way'));
+    expect(net.b.texts()).toEqual(['the old way']);
+    net.a.adapter.setGateway6(null);
+    expect(net.a.adapter.config.gateway6).toBeNull();
+    // From the link, the same advertisement counts.
+    forge('fe80::66', advert);
+    expect(String(net.a.adapter.config.gateway6)).toBe('fe80::66');
+    expect(net.a.received.length).toBe(0);
   });
 
   it('CORE-12: reports the groups it listens to', () => {
