@@ -6,12 +6,24 @@
  */
 
 import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import koffi from 'koffi';
 import type { Script, ScriptCall, Value } from './ast.ts';
-import { CONSTANTS, numberOf, textOf } from './socket-values.ts';
+import { readCommand } from './commands.ts';
+import { CONSTANTS, fieldOf, numberOf, textOf, vectorLength } from './socket-values.ts';
 import type { CallOutcome, CapturedPacket, PendingCall, Target } from './target.ts';
 
 const libc = koffi.load('libc.so.6');
+koffi.struct('Vector', { base: 'void *', length: 'size_t' });
+koffi.struct('MessageHeader', {
+  name: 'void *',
+  nameLength: 'uint32_t',
+  vector: 'void *',
+  vectorLength: 'size_t',
+  control: 'void *',
+  controlLength: 'size_t',
+  flags: 'int',
+});
 const c = {
   open: libc.func('int open(const char *path, int flags)'),
   close: libc.func('int close(int fd)'),
@@ -25,6 +37,7 @@ const c = {
   connect: libc.func('int connect(int fd, const uint8_t *address, uint32_t len)'),
   send: libc.func('intptr_t send(int fd, const uint8_t *buf, size_t len, int flags)'),
   recv: libc.func('intptr_t recv(int fd, _Out_ uint8_t *buf, size_t len, int flags)'),
+  recvmsg: libc.func('intptr_t recvmsg(int fd, _Inout_ MessageHeader *message, int flags)'),
   shutdown: libc.func('int shutdown(int fd, int how)'),
   setsockopt: libc.func(
     'int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t len)',
@@ -43,9 +56,12 @@ const IFF_NO_PI = 0x1000;
 const MSG_NOSIGNAL = 0x4000;
 const SOL_SOCKET = 1;
 const SO_ERROR = 4;
+const SO_MEMINFO = 55;
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
+const TCP_CONGESTION = 13;
 const POLLOUT = 4;
+const CONTROL_ROOM = 64;
 
 interface Descriptor {
   fd: number;
@@ -76,6 +92,8 @@ export class KernelTarget implements Target {
   readonly #blocked = new Set<{ attempt: Attempt; pending: PendingCall }>();
   readonly #sleep = new Int32Array(new SharedArrayBuffer(4));
   #packets: CapturedPacket[] = [];
+  /** Of every socket that is opened from now on; null leaves it to the kernel. */
+  #congestion: string | null = null;
   #last: Descriptor | null = null;
 
   constructor(script: Script) {
@@ -155,13 +173,24 @@ export class KernelTarget implements Target {
     for (const [name, offset] of INFO_LONGS) {
       info.set(name, Number(view.getBigUint64(offset, true)));
     }
+    const memory = new Uint8Array(36);
+    const size = new Uint32Array([memory.length]);
+    if (c.getsockopt(this.#last.fd, SOL_SOCKET, SO_MEMINFO, memory, size) === 0) {
+      info.set('SK_MEMINFO_RCVBUF', new DataView(memory.buffer).getUint32(4, true));
+    }
     info.set('tcpi_snd_wscale', value[6] & 15);
     info.set('tcpi_rcv_wscale', value[6] >>> 4);
     return info;
   }
 
   async command(command: string): Promise<string | null> {
-    execFileSync('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'inherit'] });
+    for (const step of readCommand(command)) {
+      // Of a namespace's own sockets root may choose this, of the namespace not.
+      if (step.kind === 'set' && step.name === 'net.ipv4.tcp_congestion_control') {
+        this.#congestion = step.value;
+      } else if (step.kind === 'set') setSysctl(step.name, step.value);
+      else execFileSync('sh', ['-c', step.line], { stdio: ['ignore', 'ignore', 'inherit'] });
+    }
     return null;
   }
 
@@ -198,7 +227,8 @@ export class KernelTarget implements Target {
     const { name, args } = call;
     if (name === 'socket') {
       const flags = numberOf(args[1]) ?? 0;
-      return { attempt: () => this.#open((flags & O_NONBLOCK) !== 0), nonBlocking: true };
+      const number = numberOf(call.result);
+      return { attempt: () => this.#open((flags & O_NONBLOCK) !== 0, number), nonBlocking: true };
     }
     if (name === 'poll') return { attempt: () => this.#poll(args), nonBlocking: false };
     const descriptor = this.#descriptors.get(numberOf(args[0]) ?? -1);
@@ -207,11 +237,12 @@ export class KernelTarget implements Target {
     }
     this.#last = descriptor;
     const dontWait = ((numberOf(args[3]) ?? 0) & 0x40) !== 0;
-    const attempt = this.#descriptorCall(name, args, descriptor);
+    const attempt = this.#descriptorCall(call, descriptor);
     return { attempt, nonBlocking: descriptor.nonBlocking || dontWait };
   }
 
-  #descriptorCall(name: string, args: Value[], descriptor: Descriptor): Attempt {
+  #descriptorCall(call: ScriptCall, descriptor: Descriptor): Attempt {
+    const { name, args } = call;
     const { fd } = descriptor;
     const length = numberOf(args[2]) ?? 0;
     switch (name) {
@@ -223,7 +254,7 @@ export class KernelTarget implements Target {
         return () => once(c.listen(fd, numberOf(args[1]) ?? 1));
       case 'accept':
       case 'accept4':
-        return () => this.#accept(fd, numberOf(args[3]) ?? 0);
+        return () => this.#accept(fd, numberOf(args[3]) ?? 0, numberOf(call.result));
       case 'connect':
         return () => this.#connect(descriptor);
       case 'read':
@@ -233,6 +264,19 @@ export class KernelTarget implements Target {
       case 'send':
       case 'sendto':
         return this.#write(descriptor, length, name === 'write' ? 0 : (numberOf(args[3]) ?? 0));
+      case 'writev':
+        return this.#write(descriptor, vectorLength(args[1]), 0);
+      case 'sendmsg':
+        return this.#write(
+          descriptor,
+          vectorLength(fieldOf(args[1], 'msg_iov')),
+          numberOf(args[2]) ?? 0,
+        );
+      case 'readv':
+      case 'recvmsg': {
+        const room = vectorLength(name === 'readv' ? args[1] : fieldOf(args[1], 'msg_iov'));
+        return () => receiveMessage(fd, room, name === 'readv' ? 0 : (numberOf(args[2]) ?? 0));
+      }
       case 'shutdown':
         return () => once(c.shutdown(fd, numberOf(args[1]) ?? 0));
       case 'close':
@@ -256,13 +300,21 @@ export class KernelTarget implements Target {
     }
   }
 
-  #open(nonBlocking: boolean): Result {
+  #open(nonBlocking: boolean, wanted: number | null): Result {
     const fd = c.socket(this.#v6 ? 10 : 2, 1 | O_NONBLOCK, IPPROTO_TCP);
-    return fd < 0 ? once(fd) : { result: this.#adopt(fd, nonBlocking) };
+    if (fd < 0) return once(fd);
+    if (this.#congestion !== null) {
+      const name = new TextEncoder().encode(this.#congestion);
+      if (c.setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, name.length) !== 0) {
+        throw new Error(`the kernel has no congestion control ${this.#congestion}: ${errno()}`);
+      }
+    }
+    return { result: this.#adopt(fd, nonBlocking, wanted) };
   }
 
-  #adopt(fd: number, nonBlocking: boolean): number {
-    let number = 3;
+  /** Scripts number descriptors as they like. */
+  #adopt(fd: number, nonBlocking: boolean, wanted: number | null): number {
+    let number = wanted !== null && wanted >= 0 ? wanted : 3;
     while (this.#descriptors.has(number)) number++;
     const descriptor = { fd, nonBlocking, connecting: false };
     this.#descriptors.set(number, descriptor);
@@ -270,10 +322,10 @@ export class KernelTarget implements Target {
     return number;
   }
 
-  #accept(listening: number, flags: number): Result | null {
+  #accept(listening: number, flags: number, wanted: number | null): Result | null {
     const fd = c.accept4(listening, null, null, O_NONBLOCK);
     if (fd < 0) return maybe(fd);
-    return { result: this.#adopt(fd, (flags & O_NONBLOCK) !== 0) };
+    return { result: this.#adopt(fd, (flags & O_NONBLOCK) !== 0, wanted) };
   }
 
   #connect(descriptor: Descriptor): Result | null {
@@ -314,14 +366,14 @@ export class KernelTarget implements Target {
   #poll(args: Value[]): Result | null {
     const list = args[0];
     if (list?.kind !== 'list') throw new Error('poll takes a list of {fd=…, events=…, revents=…}');
-    const out = new Map<string, number>();
+    const out: Array<Map<string, number>> = [];
     let ready = 0;
     for (const item of list.items) {
       if (item.kind !== 'fields') continue;
       const fd = this.#descriptors.get(numberOf(item.fields.get('fd')) ?? -1)?.fd ?? -1;
       const revents = pollOne(fd, numberOf(item.fields.get('events')) ?? 0);
       if (revents !== 0) ready++;
-      out.set('revents', revents);
+      out.push(new Map([['revents', revents]]));
     }
     const waits = (numberOf(args[2]) ?? 0) !== 0;
     return ready === 0 && waits ? null : { result: ready, out: new Map([[0, out]]) };
@@ -335,6 +387,33 @@ export class KernelTarget implements Target {
     view.setUint16(2, port);
     bytes.set(address, this.#v6 ? 8 : 4);
     return [bytes, bytes.length];
+  }
+}
+
+/** A `recvmsg` into one piece of memory, with the first number of each control message. */
+function receiveMessage(fd: number, room: number, flags: number): Result | null {
+  const data = koffi.alloc('uint8_t', Math.max(1, room));
+  const vector = koffi.alloc('Vector', 1);
+  const control = koffi.alloc('uint8_t', CONTROL_ROOM);
+  try {
+    koffi.encode(vector, 'Vector', { base: data, length: room });
+    const message = {
+      name: null,
+      nameLength: 0,
+      vector,
+      vectorLength: 1,
+      control,
+      controlLength: CONTROL_ROOM,
+      flags: 0,
+    };
+    const result = maybe(c.recvmsg(fd, message, flags));
+    if (result === null || result.result < 0 || Number(message.controlLength) < 20) return result;
+    const bytes = Uint8Array.from(koffi.decode(control, 'uint8_t', CONTROL_ROOM));
+    // A cmsghdr is its length, level and type; then the number.
+    const value = new DataView(bytes.buffer).getInt32(16, true);
+    return { ...result, out: new Map([[1, [new Map([['cmsg_data', value]])]]]) };
+  } finally {
+    for (const memory of [data, vector, control]) koffi.free(memory);
   }
 }
 
@@ -402,6 +481,13 @@ function errno(): string {
   return ERRNO[number] ?? `errno ${number}`;
 }
 
+/** Not written when it is so already: a namespace may not set all that it may read. */
+function setSysctl(name: string, value: string): void {
+  const file = `/proc/sys/${name.replaceAll('.', '/')}`;
+  const words = (text: string) => text.trim().split(/\s+/).join(' ');
+  if (words(readFileSync(file, 'utf8')) !== words(value)) writeFileSync(file, value);
+}
+
 function ip(...args: string[]): void {
   execFileSync('ip', args);
 }
@@ -437,6 +523,9 @@ const INFO_WORDS: ReadonlyArray<[string, number]> = [
   ['tcpi_sacked', 28],
   ['tcpi_lost', 32],
   ['tcpi_retrans', 36],
+  ['tcpi_last_data_sent', 44],
+  ['tcpi_last_data_recv', 52],
+  ['tcpi_last_ack_recv', 56],
   ['tcpi_pmtu', 60],
   ['tcpi_rtt', 68],
   ['tcpi_rttvar', 72],

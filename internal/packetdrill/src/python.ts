@@ -46,7 +46,7 @@ function statements(code: string): string[] {
   const found: string[] = [];
   let depth = 0;
   let current = '';
-  for (const line of code.split('\n')) {
+  for (const line of code.replace(/\\\n/g, ' ').split('\n')) {
     for (const char of line.replace(/#.*$/, '')) {
       if (char === '(') depth++;
       if (char === ')') depth--;
@@ -151,8 +151,25 @@ class Reader {
     for (;;) {
       const operator = operators.find((candidate) => this.accept(candidate));
       if (operator === undefined) return left;
+      if (operator === '%' && typeof left === 'string') {
+        left = this.#formatted(left, scope);
+        continue;
+      }
       left = arithmetic(operator, Number(left), Number(this.#binary(scope, level + 1)));
     }
+  }
+
+  /** `'%d of %d' % (a, b)`: what scripts say with an assertion. */
+  #formatted(format: string, scope: Scope): string {
+    const values: Scalar[] = [];
+    if (this.accept('(')) {
+      do values.push(this.expression(scope));
+      while (this.accept(','));
+      this.expect(')');
+    } else {
+      values.push(this.#unary(scope));
+    }
+    return format.replace(/%[sdiuxf]/g, () => String(values.shift() ?? this.#fail('a value')));
   }
 
   #unary(scope: Scope): Scalar {

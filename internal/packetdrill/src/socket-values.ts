@@ -15,6 +15,14 @@ export const CONSTANTS: ReadonlyMap<string, number> = new Map([
   ['IPPROTO_TCP', 6],
   ['SOL_TCP', 6],
   ['IPPROTO_IP', 0],
+  ['SOL_IP', 0],
+  ['SOL_IPV6', 41],
+  ['IP_TOS', 1],
+  ['IP_MTU_DISCOVER', 10],
+  ['IP_PMTUDISC_DONT', 0],
+  ['IP_PMTUDISC_WANT', 1],
+  ['IP_PMTUDISC_DO', 2],
+  ['IP_PMTUDISC_PROBE', 3],
   ['SOL_SOCKET', 1],
   ['SO_REUSEADDR', 2],
   ['SO_ERROR', 4],
@@ -37,11 +45,14 @@ export const CONSTANTS: ReadonlyMap<string, number> = new Map([
   ['TCP_QUICKACK', 12],
   ['TCP_CONGESTION', 13],
   ['TCP_USER_TIMEOUT', 18],
+  ['TCP_INQ', 36],
+  ['TCP_CM_INQ', 36],
   ['SHUT_RD', 0],
   ['SHUT_WR', 1],
   ['SHUT_RDWR', 2],
   ['MSG_PEEK', 2],
   ['MSG_DONTWAIT', 0x40],
+  ['MSG_EOR', 0x80],
   ['MSG_NOSIGNAL', 0x4000],
   ['MSG_MORE', 0x8000],
   ['SIOCINQ', 0x541b],
@@ -73,6 +84,12 @@ export const INFO_CONSTANTS: ReadonlyMap<string, number> = new Map([
   ['TCP_CA_CWR', 2],
   ['TCP_CA_Recovery', 3],
   ['TCP_CA_Loss', 4],
+  ['TCPI_OPT_TIMESTAMPS', 1],
+  ['TCPI_OPT_SACK', 2],
+  ['TCPI_OPT_WSCALE', 4],
+  ['TCPI_OPT_ECN', 8],
+  ['TCPI_OPT_ECN_SEEN', 16],
+  ['TCPI_OPT_SYN_DATA', 32],
 ]);
 
 /** The number that a value stands for; null for `...` and for what is not a number. */
@@ -94,4 +111,18 @@ export function numberOf(value: Value | undefined): number | null {
 export function textOf(value: Value | undefined): string | null {
   if (value?.kind === 'string') return value.value;
   return value?.kind === 'list' && value.items.length === 1 ? textOf(value.items[0]) : null;
+}
+
+/** A field of `{name=value, …}`. */
+export function fieldOf(value: Value | undefined, name: string): Value | undefined {
+  return value?.kind === 'fields' ? value.fields.get(name) : undefined;
+}
+
+/** The bytes of `[{..., 1000}, {..., 500}]`. */
+export function vectorLength(value: Value | undefined): number {
+  if (value?.kind !== 'list') throw new Error('expected a list of {..., length}');
+  return value.items.reduce(
+    (sum, item) => sum + (item.kind === 'fields' ? (numberOf(item.items[1]) ?? 0) : 0),
+    0,
+  );
 }

@@ -13,7 +13,7 @@ import type {
   TcpStack,
 } from '@pktkit/vtcp';
 import type { ScriptCall, Value } from './ast.ts';
-import { CONSTANTS, numberOf, textOf } from './socket-values.ts';
+import { CONSTANTS, fieldOf, numberOf, textOf, vectorLength } from './socket-values.ts';
 import { congestionControl } from './sysctl.ts';
 import type { CallOutcome, PendingCall } from './target.ts';
 import { infoOf } from './tcp-info.ts';
@@ -44,6 +44,12 @@ interface Socket {
   readShut: boolean;
   writeShut: boolean;
   lingerZero: boolean;
+  /** `TCP_CORK`. */
+  corked: boolean;
+  /** `TCP_INQ`. */
+  tellQueue: boolean;
+  /** When data came last, or the connection began. */
+  heardAt: number;
 }
 
 /** An attempt at a call: null means that it would block. */
@@ -56,12 +62,13 @@ interface Result {
 }
 
 const O_NONBLOCK = 0x800;
+const MSG_MORE = 0x8000;
 
 export class SocketCalls {
   readonly #env: SocketCallsOptions;
   readonly #sockets = new Map<number, Socket>();
   readonly #blocked = new Set<{ attempt: Attempt; pending: PendingCall }>();
-  #lastConnection: TcpConnection | null = null;
+  #last: Socket | null = null;
 
   constructor(options: SocketCallsOptions) {
     this.#env = options;
@@ -78,7 +85,10 @@ export class SocketCalls {
   }
 
   tcpInfo(): Map<string, number> {
-    return this.#lastConnection === null ? new Map() : infoOf(this.#lastConnection.info);
+    const last = this.#last;
+    if (last === null || last.connection === null) return new Map();
+    const since = Math.round(this.#env.clock.now - last.heardAt);
+    return infoOf(last.connection.info).set('tcpi_last_data_recv', since);
   }
 
   #finish(pending: PendingCall, { result, errno, out }: Result): void {
@@ -104,7 +114,8 @@ export class SocketCalls {
     const { name, args } = call;
     if (name === 'socket') {
       const flags = numberOf(args[1]) ?? 0;
-      return { attempt: () => ({ result: this.#open(flags) }), nonBlocking: true };
+      const number = numberOf(call.result);
+      return { attempt: () => ({ result: this.#open(flags, number) }), nonBlocking: true };
     }
     if (name === 'poll') return { attempt: () => this.#poll(args), nonBlocking: false };
     const fd = numberOf(args[0]) ?? -1;
@@ -112,14 +123,15 @@ export class SocketCalls {
     if (socket === undefined) {
       return { attempt: () => ({ result: -1, errno: 'EBADF' }), nonBlocking: true };
     }
-    if (socket.connection !== null) this.#lastConnection = socket.connection;
-    const flags = numberOf(args[3]) ?? 0;
+    if (socket.connection !== null) this.#last = socket;
+    const flags = numberOf(args[name === 'sendmsg' || name === 'recvmsg' ? 2 : 3]) ?? 0;
     const nonBlocking = socket.nonBlocking || (flags & (CONSTANTS.get('MSG_DONTWAIT') ?? 0)) !== 0;
-    const attempt = this.#socketCall(name, args, fd, socket);
+    const attempt = this.#socketCall(call, flags, fd, socket);
     return { attempt, nonBlocking };
   }
 
-  #socketCall(name: string, args: Value[], fd: number, socket: Socket): Attempt {
+  #socketCall(call: ScriptCall, flags: number, fd: number, socket: Socket): Attempt {
+    const { name, args } = call;
     const done = (body: () => void) => () => {
       body();
       return { result: 0 };
@@ -135,7 +147,7 @@ export class SocketCalls {
         return () => this.#listen(socket, numberOf(args[1]) ?? 1);
       case 'accept':
       case 'accept4':
-        return () => this.#accept(socket, numberOf(args[3]) ?? 0);
+        return () => this.#accept(socket, flags, numberOf(call.result));
       case 'connect':
         return this.#connect(socket);
       case 'read':
@@ -145,18 +157,15 @@ export class SocketCalls {
       case 'write':
       case 'send':
       case 'sendto':
-        return this.#write(socket, numberOf(args[2]) ?? 0);
+        return this.#write(socket, numberOf(args[2]) ?? 0, name === 'write' ? 0 : flags);
       case 'sendmsg':
+        return this.#write(socket, vectorLength(fieldOf(args[1], 'msg_iov')), flags);
       case 'writev':
-        return this.#write(
-          socket,
-          vectorLength(name === 'writev' ? args[1] : field(args[1], 'msg_iov')),
-        );
+        return this.#write(socket, vectorLength(args[1]), 0);
+      case 'readv':
+        return () => this.#read(socket, vectorLength(args[1]));
       case 'recvmsg':
-      case 'readv': {
-        const length = vectorLength(name === 'readv' ? args[1] : field(args[1], 'msg_iov'));
-        return () => this.#read(socket, length);
-      }
+        return () => this.#receiveMessage(socket, vectorLength(fieldOf(args[1], 'msg_iov')));
       case 'shutdown':
         return () => this.#shutdown(socket, numberOf(args[1]) ?? 0);
       case 'close':
@@ -172,8 +181,9 @@ export class SocketCalls {
     }
   }
 
-  #open(type: number): number {
-    let fd = 3;
+  /** Scripts number descriptors as they like: `wanted` is what the script expects of the call. */
+  #open(type: number, wanted: number | null): number {
+    let fd = wanted !== null && wanted >= 0 ? wanted : 3;
     while (this.#sockets.has(fd)) fd++;
     this.#sockets.set(fd, newSocket({ ...this.#env.defaults }, (type & O_NONBLOCK) !== 0));
     return fd;
@@ -201,11 +211,11 @@ export class SocketCalls {
     return { result: 0 };
   }
 
-  #accept(socket: Socket, flags: number): Result | null {
+  #accept(socket: Socket, flags: number, wanted: number | null): Result | null {
     if (socket.listener === null) return { result: -1, errno: 'EINVAL' };
     const connection = socket.accepted.shift();
     if (connection === undefined) return null;
-    const fd = this.#open(flags);
+    const fd = this.#open(flags, wanted);
     const accepted = this.#sockets.get(fd) as Socket;
     accepted.options = { ...socket.options };
     accepted.connected = true;
@@ -237,13 +247,18 @@ export class SocketCalls {
 
   #adopt(socket: Socket, connection: TcpConnection): void {
     socket.connection = connection;
-    this.#lastConnection = connection;
+    this.#last = socket;
+    socket.heardAt = this.#env.clock.now;
     const wake = () => this.#wake();
     connection.onConnected = () => {
       socket.connected = true;
+      socket.heardAt = this.#env.clock.now;
       wake();
     };
-    connection.onReadable = wake;
+    connection.onReadable = () => {
+      socket.heardAt = this.#env.clock.now;
+      wake();
+    };
     connection.onWritable = wake;
     connection.onEnd = wake;
     connection.onClosed = (error: TcpError | null) => {
@@ -263,12 +278,26 @@ export class SocketCalls {
     return null;
   }
 
+  /** With `TCP_INQ` the rest comes along; 1 in place of 0 says that the end of file is there to be read. */
+  #receiveMessage(socket: Socket, length: number): Result | null {
+    const result = this.#read(socket, length);
+    const { connection } = socket;
+    if (result === null || result.result < 0 || connection === null || !socket.tellQueue) {
+      return result;
+    }
+    const left = connection.readable === 0 && connection.ended ? 1 : connection.readable;
+    return { ...result, out: new Map([[1, [new Map([['cmsg_data', left]])]]]) };
+  }
+
   /** A blocking write returns once all of it has been taken, a non-blocking one with what fits. */
-  #write(socket: Socket, length: number): Attempt {
+  #write(socket: Socket, length: number, flags: number): Attempt {
     const bytes = new Uint8Array(length);
     let written = 0;
     return () => {
       const { connection } = socket;
+      if (connection !== null && socket.connected) {
+        connection.setCork(socket.corked || (flags & MSG_MORE) !== 0);
+      }
       if (connection === null) return { result: -1, errno: 'ENOTCONN' };
       if (socket.error !== null) return written > 0 ? { result: written } : takeError(socket);
       if (socket.writeShut || socket.closed) return { result: -1, errno: 'EPIPE' };
@@ -314,7 +343,7 @@ export class SocketCalls {
   #poll(args: Value[]): Result | null {
     const list = args[0];
     if (list?.kind !== 'list') throw new Error('poll takes a list of {fd=…, events=…, revents=…}');
-    const out = new Map<string, number>();
+    const out: Array<Map<string, number>> = [];
     let ready = 0;
     for (const item of list.items) {
       if (item.kind !== 'fields') continue;
@@ -322,7 +351,7 @@ export class SocketCalls {
       const events = (numberOf(item.fields.get('events')) ?? 0) | 8 | 16;
       const revents = socket === undefined ? 0 : eventsOf(socket) & events;
       if (revents !== 0) ready++;
-      out.set('revents', revents);
+      out.push(new Map([['revents', revents]]));
     }
     const waits = (numberOf(args[2]) ?? 0) !== 0;
     return ready === 0 && waits ? null : { result: ready, out: new Map([[0, out]]) };
@@ -340,8 +369,8 @@ export class SocketCalls {
         options.receiveBuffer = value;
         options.initialReceiveBuffer = value;
       } else if (is('SO_LINGER')) {
-        const off = numberOf(field(args[3], 'onoff')) ?? 0;
-        socket.lingerZero = off !== 0 && (numberOf(field(args[3], 'linger')) ?? 0) === 0;
+        const off = numberOf(fieldOf(args[3], 'onoff')) ?? 0;
+        socket.lingerZero = off !== 0 && (numberOf(fieldOf(args[3], 'linger')) ?? 0) === 0;
       } else if (is('SO_KEEPALIVE')) {
         options.keepAlive = value !== 0 ? socket.keepAlive : false;
         connection?.setKeepAlive(options.keepAlive);
@@ -350,10 +379,20 @@ export class SocketCalls {
       }
       return { result: 0 };
     }
+    if (level === CONSTANTS.get('SOL_IP')) {
+      if (is('IP_TOS')) options.dscp = value >> 2;
+      else if (!is('IP_MTU_DISCOVER')) throw new Error(`the IP option ${name} is not supported`);
+      return { result: 0 };
+    }
     if (is('TCP_NODELAY')) {
       options.noDelay = value !== 0;
       connection?.setNoDelay(options.noDelay);
-    } else if (is('TCP_CORK')) connection?.setCork(value !== 0);
+      // It pushes what is queued now, corked or not (tcp(7)); the cork is back with the next write.
+      if (options.noDelay) connection?.setCork(false);
+    } else if (is('TCP_CORK')) {
+      socket.corked = value !== 0;
+      connection?.setCork(socket.corked);
+    } else if (is('TCP_INQ')) socket.tellQueue = value !== 0;
     else if (is('TCP_MAXSEG')) options.mss = value;
     else if (is('TCP_KEEPIDLE')) socket.keepAlive.idle = value * 1000;
     else if (is('TCP_KEEPINTVL')) socket.keepAlive.interval = value * 1000;
@@ -375,6 +414,9 @@ export class SocketCalls {
     let value: number;
     if (name === CONSTANTS.get('SO_ERROR') && numberOf(args[1]) === CONSTANTS.get('SOL_SOCKET')) {
       value = ERRNO_NUMBERS[takeError(socket)?.errno ?? ''] ?? 0;
+    } else if (name === CONSTANTS.get('SO_SNDBUF') && numberOf(args[1]) === 1) {
+      // A kernel gives twice what was asked for (socket(7)).
+      value = 2 * (socket.options.sendBuffer ?? 0);
     } else if (name === CONSTANTS.get('TCP_MAXSEG')) {
       value = socket.connection?.info.mss ?? socket.options.mss ?? 536;
     } else if (name === CONSTANTS.get('TCP_INFO')) {
@@ -401,6 +443,9 @@ function newSocket(options: TcpOptions, nonBlocking: boolean): Socket {
     readShut: false,
     writeShut: false,
     lingerZero: false,
+    corked: false,
+    tellQueue: false,
+    heardAt: 0,
   };
 }
 
@@ -430,19 +475,6 @@ function eventsOf(socket: Socket): number {
   if (socket.closed) events |= OUT | 16;
   if (socket.error !== null) events |= 8;
   return events;
-}
-
-function field(value: Value | undefined, name: string): Value | undefined {
-  return value?.kind === 'fields' ? value.fields.get(name) : undefined;
-}
-
-/** The bytes of `[{..., 1000}, {..., 500}]`. */
-function vectorLength(value: Value | undefined): number {
-  if (value?.kind !== 'list') throw new Error('expected a list of {..., length}');
-  return value.items.reduce(
-    (sum, item) => sum + (item.kind === 'fields' ? (numberOf(item.items[1]) ?? 0) : 0),
-    0,
-  );
 }
 
 const ERRNO_NUMBERS: Readonly<Record<string, number>> = {

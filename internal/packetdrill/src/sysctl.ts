@@ -1,6 +1,7 @@
 /** The kernel settings that scripts change, as options of this project's engine. */
 
 import type { TcpOptions, TcpStackOptions } from '@pktkit/vtcp';
+import { readCommand } from './commands.ts';
 
 type Setting = (value: string, options: TcpOptions, stack: Partial<TcpStackOptions>) => void;
 
@@ -51,6 +52,12 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
   tcp_synack_retries: number((options, value) => {
     options.synAckRetries = value;
   }),
+  tcp_rto_max_ms: number((options, value) => {
+    options.maxRto = value;
+  }),
+  tcp_rto_min_us: number((options, value) => {
+    options.minRto = value / 1000;
+  }),
   tcp_retries2: number((options, value) => {
     options.retries = value;
   }),
@@ -80,25 +87,30 @@ export function congestionControl(name: string): 'cubic' | 'newreno' | 'highspee
   throw new Error(`no congestion control is called ${name} here (reno, cubic, highspeed)`);
 }
 
-/** Applies every known setting of a shell command; gives a remark about what was passed over, or null. */
+/** Settings that say how a kernel packs or spreads what it sends, and what an engine without these can leave alone. */
+const IMMATERIAL =
+  /^tcp_(dsack|reordering|tso_win_divisor|min_tso_segs|pacing_[a-z]+_ratio|notsent_lowat)$/;
+
+/**
+ * Applies every known setting of a shell command. `line` is asked about each line that is not a setting and says whether it
+ * knew what to do. Gives a remark about what was passed over, or null.
+ */
 export function applySysctls(
   command: string,
   options: TcpOptions,
   stack: Partial<TcpStackOptions>,
+  line: (text: string) => boolean = () => false,
 ): string | null {
   const passedOver: string[] = [];
-  const settings = /net[./]ipv[46][./](tcp_[a-z0-9_]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|(\S+))/g;
-  for (const [, name, ...values] of command.matchAll(settings)) {
-    const value = values.find((text) => text !== undefined) ?? '';
+  for (const step of readCommand(command)) {
+    if (step.kind === 'run') {
+      if (!line(step.line)) passedOver.push(step.line);
+      continue;
+    }
+    const name = step.name.replace(/^net\.ipv[46]\./, '');
     const setting = SETTINGS[name];
-    if (setting === undefined) passedOver.push(name);
-    else setting(value, options, stack);
+    if (setting !== undefined) setting(step.value, options, stack);
+    else if (!IMMATERIAL.test(name)) passedOver.push(name);
   }
-  const rest = command
-    .replace(settings, '')
-    .split(/[\n;]|&&/)
-    .map((line) => line.trim())
-    .filter((line) => line !== '' && !/^sysctl(\s+-[a-z]+)*$/.test(line));
-  passedOver.push(...rest);
   return passedOver.length === 0 ? null : `passed over: ${passedOver.join('; ')}`;
 }

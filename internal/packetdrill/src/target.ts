@@ -13,8 +13,11 @@ export interface CallOutcome {
   at: number;
   result: number;
   errno: string | null;
-  /** Values that the call wrote, by argument position: `getsockopt`'s, `ioctl`'s, the events of `poll`. */
-  out: Map<number, number | Map<string, number>>;
+  /**
+   * Values that the call wrote, by argument position: `getsockopt`'s and `ioctl`'s number, and for each descriptor of `poll`
+   * and each control message of `recvmsg` the fields.
+   */
+  out: Map<number, number | Array<Map<string, number>>>;
 }
 
 /** A call that has begun; `outcome` is set once it has returned. */

@@ -62,5 +62,6 @@ export function infoOf(info: TcpInfo): Map<string, number> {
     ['tcpi_data_segs_in', info.dataSegmentsIn],
     ['tcpi_notsent_bytes', info.unsent],
     ['tcpi_dsack_dups', info.dsacks],
+    ['SK_MEMINFO_RCVBUF', info.receiveBuffer],
   ]);
 }
