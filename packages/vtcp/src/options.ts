@@ -21,6 +21,7 @@ export const TIMESTAMPS_LENGTH = 12;
 /** RFC 7323 §2.3: a larger shift is taken as 14. */
 export const WINDOW_SCALE_MAX = 14;
 
+const PADDED_SACK = (NOP << 16) | (NOP << 8) | SACK;
 const PADDED_TIMESTAMPS = (NOP << 24) | (NOP << 16) | (TIMESTAMPS << 8) | 10;
 
 export function parseOptions(into: Segment, buf: Uint8Array, from: number, end: number): void {
@@ -30,6 +31,13 @@ export function parseOptions(into: Segment, buf: Uint8Array, from: number, end: 
     into.tsVal = getInt32(buf, at + 4);
     into.tsEcr = getInt32(buf, at + 8);
     at += TIMESTAMPS_LENGTH;
+    // Behind them comes nothing, or SACK with the same padding.
+    if (at === end) return;
+    const length = buf[at + 3];
+    if (getInt32(buf, at) >>> 8 === PADDED_SACK && at + 2 + length === end) {
+      readSack(into, buf, at + 4, length);
+      return;
+    }
   }
   while (at < end) {
     const kind = buf[at];
@@ -50,12 +58,9 @@ export function parseOptions(into: Segment, buf: Uint8Array, from: number, end: 
       case SACK_PERMITTED:
         if (length === 2) into.sackPermitted = true;
         break;
-      case SACK: {
-        const count = Math.min((length - 2) >> 3, OPTION_SACK_BLOCKS_MAX);
-        for (let i = 0; i < 2 * count; i++) into.sack[i] = getInt32(buf, at + 2 + 4 * i);
-        into.sackCount = count;
+      case SACK:
+        readSack(into, buf, at + 2, length);
         break;
-      }
       case TIMESTAMPS:
         if (length === 10) {
           into.hasTimestamp = true;
@@ -66,6 +71,13 @@ export function parseOptions(into: Segment, buf: Uint8Array, from: number, end: 
     }
     at += length;
   }
+}
+
+function readSack(into: Segment, buf: Uint8Array, at: number, length: number): void {
+  const count = Math.min((length - 2) >> 3, OPTION_SACK_BLOCKS_MAX);
+  const { sack } = into;
+  for (let i = 0; i < 2 * count; i++) sack[i] = getInt32(buf, at + 4 * i);
+  into.sackCount = Math.max(0, count);
 }
 
 // Writers give the offset behind what they wrote; each writes a multiple of four bytes.
