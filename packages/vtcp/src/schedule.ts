@@ -43,8 +43,9 @@ export function scheduleRetransmission(c: Connection, sent: boolean): void {
     if (c.board.length === 1 && seqDiff(c.nxt, c.una) <= c.mss) pto += WORST_ACK_DELAY;
     else pto = Math.max(pto + 2, USUAL_ACK_DELAY);
     const timeout = sent ? (first as { sentAt: number }).sentAt + rto : now + rto;
-    const at = now + pto;
-    if (at < timeout) {
+    // A timeout that would come first yields its moment to the probe; the user's timeout does not.
+    const at = timeout > now ? Math.min(now + pto, timeout) : now + pto;
+    if (capByUserTimeout(c, at) === at) {
       c.retransKind = TIMER_PROBE;
       c.retransAt = at;
       return;

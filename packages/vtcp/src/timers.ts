@@ -140,14 +140,14 @@ function onTailProbe(c: Connection): void {
   c.retransKind = TIMER_RTO;
   if (c.board.length === 0) return;
   if (c.tlpOn || !sendTailProbe(c)) {
-    c.retransAt = c.stack.now + c.rtt.rto;
+    c.retransAt = capByUserTimeout(c, c.stack.now + c.rtt.rto);
     return;
   }
   c.tlpOn = true;
   c.tlpHigh = c.nxt;
   c.tlpCount++;
   c.retransKind = TIMER_RTO;
-  c.retransAt = c.stack.now + c.rtt.rto;
+  c.retransAt = capByUserTimeout(c, c.stack.now + c.rtt.rto);
 }
 
 function onKeepAlive(c: Connection): void {
