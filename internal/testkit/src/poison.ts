@@ -6,6 +6,7 @@
  */
 
 import {
+  dropFrame,
   Frame,
   type FrameHandler,
   type L2Device,
@@ -62,7 +63,8 @@ export function poisonL2<D extends L2Device>(device: D): L2Device & { readonly i
       return device.accepts;
     },
     setHandler(handler: FrameHandler): void {
-      device.setHandler((frame) => lendFrame(frame, handler));
+      // `dropFrame` tells a device that its cable is out.
+      device.setHandler(handler === dropFrame ? dropFrame : (frame) => lendFrame(frame, handler));
     },
     send(frame: Frame): void {
       lendFrame(frame, (lent) => device.send(lent));

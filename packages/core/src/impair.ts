@@ -177,6 +177,7 @@ export class L2Impair implements L2Device {
   readonly #device: L2Device;
   readonly #out: Line;
   readonly #in: Line;
+  readonly #inbound: FrameHandler;
   #handler: FrameHandler = dropFrame;
 
   constructor(device: L2Device, options: ImpairOptions) {
@@ -189,7 +190,8 @@ export class L2Impair implements L2Device {
     this.#in = new Line(options, this.stats, (buf, offload) =>
       this.#handler(new Frame(buf, 0, buf.length, offload)),
     );
-    device.setHandler((frame) => this.#in.push(frame.buf, frame.off, frame.len, frame.offload));
+    this.#inbound = (frame) => this.#in.push(frame.buf, frame.off, frame.len, frame.offload);
+    device.setHandler(this.#inbound);
   }
 
   get mac(): MacAddr {
@@ -202,6 +204,8 @@ export class L2Impair implements L2Device {
 
   setHandler(handler: FrameHandler): void {
     this.#handler = handler;
+    // A device behind this one sees when its cable is taken out.
+    this.#device.setHandler(handler === dropFrame ? dropFrame : this.#inbound);
   }
 
   send(frame: Frame): void {

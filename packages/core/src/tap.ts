@@ -145,15 +145,17 @@ class Capture {
 export class L2Tap implements L2Device {
   readonly #device: L2Device;
   readonly #capture: Capture;
+  readonly #inbound: FrameHandler;
   #handler: FrameHandler = dropFrame;
 
   constructor(device: L2Device, sink: PcapSink, options: TapOptions) {
     this.#device = device;
     this.#capture = new Capture(LINKTYPE_ETHERNET, sink, options);
-    device.setHandler((frame) => {
+    this.#inbound = (frame) => {
       this.#write(frame, Direction.INBOUND);
       this.#handler(frame);
-    });
+    };
+    device.setHandler(this.#inbound);
   }
 
   get stats(): TapStats {
@@ -174,6 +176,8 @@ export class L2Tap implements L2Device {
 
   setHandler(handler: FrameHandler): void {
     this.#handler = handler;
+    // A device behind this one sees when its cable is taken out.
+    this.#device.setHandler(handler === dropFrame ? dropFrame : this.#inbound);
   }
 
   send(frame: Frame): void {

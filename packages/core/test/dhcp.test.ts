@@ -7,11 +7,14 @@ import {
   DhcpType,
   Frame,
   IpAddr,
+  impair,
   type L2Device,
   MacAddr,
+  Packet,
   PktkitError,
   parseDhcp,
   pipeL3,
+  tap,
   writeDhcp,
   writeIpv4,
 } from '@pktkit/core';
@@ -150,6 +153,14 @@ describe('DHCP server', () => {
     expect(server.leases.length).toBe(1);
   });
 
+  it('CORE-17: offers under way are bounded, and the oldest gives way', () => {
+    const { server, ask } = bench({ range: ['10.0.0.10', '10.0.0.250'], maxOffers: 20 });
+    for (let i = 0; i < 100; i++)
+      ask(DhcpType.DISCOVER, 0x060000000000 + i, { src: 0x060000000000 + i });
+    expect(server.tableSize).toBe(20);
+    expect(server.stats.table.offersEvicted).toBe(80);
+  });
+
   it('CORE-17: one station under many names gets no more than its share', () => {
     const { server, ask, ip, sid } = bench({
       range: ['10.0.0.10', '10.0.0.250'],
@@ -178,12 +189,17 @@ describe('DHCP server', () => {
       ask(DhcpType.DECLINE, 0x060000000000 + i, {}, [ip(address), sid()]);
       ask(DhcpType.DECLINE, 0x060000000000 + i, {}, [ip('10.0.0.15'), sid()]);
     }
-    expect(server.stats.dropNotHolder).toBe(100);
+    // Nor does it count from a holder about another address than its own.
+    ask(DhcpType.DECLINE, 0x020000000002, {}, [ip('10.0.0.15'), sid()]);
+    expect(server.stats.dropNotHolder).toBe(101);
     expect(server.stats.declines).toBe(0);
     expect(server.leases.length).toBe(1);
     ask(DhcpType.DECLINE, 0x020000000002, {}, [ip(address), sid()]);
     expect(server.stats.declines).toBe(1);
     expect(lease(0x020000000002)).not.toBe(address);
+    clock.advance(3_600_001);
+    expect(server.stats.expired).toBe(1);
+    expect(server.leases).toEqual([]);
   });
 
   it('CORE-17: quarantined addresses are a quarter of the range at most', () => {
@@ -252,12 +268,13 @@ describe('DHCP server', () => {
   });
 
   it('CORE-18: a range that ends at the last address of all ends', () => {
-    const { lease } = bench({
+    const { lease, ask } = bench({
       address: '255.255.255.249/29',
       range: ['255.255.255.250', '255.255.255.255'],
     });
     const given = [1, 2, 3, 4, 5, 6].map((i) => lease(0x020000000000 + i));
     expect(given.filter(Boolean).length).toBe(5);
+    expect(ask(DhcpType.DISCOVER, 0x020000000009)).toBeUndefined();
   });
 
   it('CORE-18: carries every option, and long ones in parts', () => {
@@ -275,9 +292,11 @@ describe('DHCP server', () => {
     });
     const all = Uint8Array.of(1, 3, 6, 12, 15, 26, 28, 42, 51, 58, 59, 66, 119, 121);
     const size: [number, Uint8Array] = [57, Uint8Array.of(1500 >> 8, 1500 & 255)];
-    const offer = ask(DhcpType.DISCOVER, 0x020000000001, {}, [[55, all], size]);
+    const id: [number, Uint8Array] = [61, Uint8Array.of(1, 2, 0, 0, 0, 0, 1)];
+    const offer = ask(DhcpType.DISCOVER, 0x020000000001, {}, [[55, all], size, id]);
     expect(offer?.yiaddr).toBe('10.0.0.15');
     for (const code of all) expect(offer?.options.has(code), `option ${code}`).toBe(true);
+    expect(offer?.options.get(61)).toEqual(id[1]);
     expect(offer?.options.get(119)?.length).toBeGreaterThan(255);
     expect(offer?.options.get(121)).toEqual(Uint8Array.of(16, 192, 168, 10, 0, 0, 5));
   });
@@ -447,26 +466,44 @@ describe('DHCP client', () => {
     expect((await host.adapter.ready()).lease).toBe(dhcp.lease);
   });
 
+  it('CORE-15: renews and rebinds at the times that the server gives', () => {
+    const times = { 58: Uint8Array.of(0, 0, 0, 200), 59: Uint8Array.of(0, 0, 1, 44) };
+    const { clock, dhcp } = network({ leaseTime: 1000, options: times });
+    clock.advance(3000);
+    const { obtained = 0, renews, rebinds } = dhcp.lease ?? {};
+    expect([renews, rebinds]).toEqual([obtained + 200_000, obtained + 300_000]);
+  });
+
   it('CORE-15: confirms a lease after the link was down, and releases it on closing', () => {
     const { clock, server, dhcp, host, hub } = network();
     clock.advance(3000);
-    const { discovers } = server.stats;
+    const { discovers, requests } = server.stats;
     host.disconnect();
+    expect(dhcp.state).toBe('waiting');
     clock.advance(1000);
-    hub.connectL2(host.adapter);
+    // Through a tap too, a device sees that its cable is out, and in again.
+    const undo = hub.connectL2(tap(host.adapter, () => {}, { clock }));
     clock.advance(3000);
     expect(dhcp.state).toBe('bound');
-    expect(server.stats.discovers).toBe(discovers);
+    undo();
+    expect(dhcp.state).toBe('waiting');
+    hub.connectL2(impair(host.adapter, { clock }));
+    clock.advance(3000);
+    expect(dhcp.state).toBe('bound');
+    expect(server.stats).toMatchObject({ discovers, requests: requests + 2 });
     host.adapter.close();
+    clock.advance(1);
     expect(server.stats.releases).toBe(1);
   });
 
   it('CORE-15: declines an address that somebody has', () => {
-    const { clock, server, dhcp, host: client, addHost } = network();
+    const { clock, server, dhcp, losses, host: client, addHost } = network();
     addHost({ addrs: ['10.0.0.2/24'], ipv6: false });
     clock.advance(30_000);
     expect(dhcp.stats.conflicts).toBe(1);
     expect(server.stats.declines).toBe(1);
+    // It never had the address: there was nothing to lose.
+    expect(losses).toEqual([]);
     expect(client.device.addrs.map(String)).toEqual(['10.0.0.3/24']);
   });
 
@@ -487,36 +524,44 @@ describe('DHCP client', () => {
   });
 
   it('CORE-15: takes no ACK from a server that it did not choose', () => {
-    const { clock, server, dhcp, state, host } = network();
+    const { clock, frames, server, dhcp, state, host } = network();
     // Offers pass, our server's ACKs do not; a rogue acknowledges instead.
     state.lose = (type) => type === DhcpType.ACK;
     clock.advance(1500);
     expect(dhcp.state).toBe('requesting');
+    expect(server.stats.requests).toBeGreaterThan(0);
+    // Even one that has seen the transaction id, for the very address that was asked for.
+    const request = frames
+      .map((f) => (f.len > 282 ? parseDhcp(f.buf, f.off + 42, f.len - 42) : null))
+      .find((message) => message?.type === DhcpType.REQUEST);
+    const yiaddr = request?.options.get(DhcpOption.REQUESTED_ADDRESS) as Uint8Array;
+    const ack = (from: string) => {
+      const bytes = new Uint8Array(600);
+      const len = writeDhcp(bytes, 0, 548, {
+        op: 2,
+        type: DhcpType.ACK,
+        xid: request?.xid ?? 0,
+        hops: 0,
+        secs: 0,
+        broadcast: false,
+        ciaddr: 0,
+        yiaddr: IpAddr.read(4, yiaddr).v4,
+        siaddr: 0,
+        giaddr: 0,
+        mac: host.adapter.mac.value,
+        options: new Map([
+          [DhcpOption.SERVER_ID, IpAddr.parse(from).toBytes()],
+          [DhcpOption.LEASE_TIME, Uint8Array.of(0, 0, 255, 255)],
+        ]),
+      });
+      dhcp.handleMessage(bytes, 0, len);
+    };
     const before = dhcp.stats.dropUnexpected;
-    const bytes = new Uint8Array(600);
-    const len = writeDhcp(bytes, 0, 548, {
-      op: 2,
-      type: DhcpType.ACK,
-      xid: 0,
-      hops: 0,
-      secs: 0,
-      broadcast: false,
-      ciaddr: 0,
-      yiaddr: IpAddr.parse('10.0.0.66').v4,
-      siaddr: 0,
-      giaddr: 0,
-      mac: host.adapter.mac.value,
-      options: new Map([
-        [DhcpOption.SERVER_ID, IpAddr.parse('10.0.0.66').toBytes()],
-        [DhcpOption.LEASE_TIME, Uint8Array.of(0, 0, 255, 255)],
-      ]),
-    });
-    // Even one that has seen the transaction id.
-    const request = server.stats.requests;
-    expect(request).toBeGreaterThan(0);
-    dhcp.handleMessage(bytes, 0, len);
+    ack('10.0.0.66');
     expect(dhcp.stats.dropUnexpected).toBe(before + 1);
     expect(dhcp.state).toBe('requesting');
+    ack('10.0.0.1');
+    expect(dhcp.state).toBe('checking');
   });
 });
 
@@ -548,6 +593,12 @@ describe('a DHCP server that shares its address with the gateway', () => {
     net.clock.advance(305_000);
     expect(client.adapter.dhcp?.stats.retransmitted).toBe(0);
     expect(server.stats.acks).toBe(2);
+    const text = new TextEncoder().encode('to the server');
+    const packet = new Uint8Array(28 + text.length);
+    writeIpv4(packet, 0, packet.length, 17, IpAddr.parse('10.0.0.2').w3, server.address.w3);
+    client.inside.send(Packet.of(packet));
+    net.clock.advance(3500);
+    expect(client.adapter.stats.dropUnreachable).toBe(0);
   });
 
   it('CORE-20: servers that are told no address of their own do not clash', () => {
