@@ -3,7 +3,7 @@
 import type { TcpState } from './types.ts';
 
 export const CLOSED = 0;
-export const LISTEN = 1;
+// 1 is LISTEN, which no connection enters: listeners are objects of their own.
 export const SYN_SENT = 2;
 export const SYN_RECEIVED = 3;
 export const ESTABLISHED = 4;

@@ -21,7 +21,7 @@ export const TAG = 16;
 /** A keepalive: header and tag around nothing. */
 export const TRANSPORT_MIN: number = TRANSPORT_HEADER + TAG;
 /** Bytes that a data message adds to the (padded) packet in it. */
-export const TRANSPORT_OVERHEAD: number = TRANSPORT_MIN;
+export const TRANSPORT_OVERHEAD: number = TRANSPORT_HEADER + TAG;
 /** Data is padded to a multiple of this (§5.4.6), but not beyond the MTU. */
 export const PADDING = 16;
 /** Largest payload of a UDP datagram over IPv4. */

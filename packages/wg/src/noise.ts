@@ -35,7 +35,6 @@ const RESPONSE_NOTHING = 44;
 
 const NO_BYTES = new Uint8Array(0);
 const ZERO_NONCE = new Uint8Array(12);
-export const NO_PSK: Uint8Array = new Uint8Array(KEY_LENGTH);
 
 /** Chaining key and hash of a handshake under way: 64 bytes, chaining key first. */
 export class HandshakeState {

@@ -289,10 +289,6 @@ export function clientKey(mac: number, clientId: Uint8Array | undefined): string
   return key;
 }
 
-export function ipText(ip: number): string {
-  return IpAddr.v4(ip).toString();
-}
-
 function first<T>(set: Set<T>): T {
   return set.values().next().value as T;
 }
