@@ -15,6 +15,7 @@ describe('runCode', () => {
     'assert (tcpi_rto > 1000000 or\n tcpi_snd_cwnd != 3) and not 0',
     'x = tcpi_snd_cwnd * 2 + 1; assert x // 2 == 10 and x % 2 == 1',
     'assert abs(-3) == 3 and min(4, 2) == 2 and max(1, 7) == 7',
+    'assert tcpi_rto == 204000, \\\n  "one line"',
     '# only a comment',
   ])('holds: %s', (code) => {
     expect(runCode(code, scope())).toEqual({ failure: null, printed: [] });
@@ -24,6 +25,16 @@ describe('runCode', () => {
     const { failure } = runCode('assert tcpi_snd_cwnd == 11, tcpi_snd_cwnd', scope());
     expect(failure).toContain('tcpi_snd_cwnd = 10');
     expect(runCode('assert 1 < 5 < 3', scope()).failure).not.toBeNull();
+  });
+
+  it('fills in what a message names', () => {
+    const { failure } = runCode(
+      "assert 1 == 2, 'cwnd %d of %s' % (tcpi_snd_cwnd, tcpi_rto)",
+      scope(),
+    );
+    expect(failure).toContain('tcpi_snd_cwnd = 10');
+    expect(runCode("print('rto %d' % tcpi_rto)", scope()).printed).toEqual(['rto 204000']);
+    expect(() => runCode("print('%d %d' % (1))", scope())).toThrow();
   });
 
   it('prints', () => {
