@@ -1,3 +1,4 @@
+export type { ArpStats } from './adapter/arp-host.ts';
 export type {
   DhcpClientOptions,
   DhcpClientState,
@@ -7,6 +8,7 @@ export type {
 } from './adapter/dhcp-client.ts';
 export { DhcpClient, type DhcpClientLink } from './adapter/dhcp-client.ts';
 export { adapt, L2Adapter } from './adapter/l2-adapter.ts';
+export type { NdpStats } from './adapter/ndp-host.ts';
 export {
   NeighborCache,
   type NeighborLink,
