@@ -1,6 +1,6 @@
 /** TCP between the kernel and a stack of ours through TUN, with iperf3 as the kernel's program. Needs root and iperf3. */
 
-import { spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type Packet, sendL3, systemClock } from '@pktkit/core';
 import { openTun } from '@pktkit/tuntap';
@@ -13,7 +13,7 @@ const SECONDS = 3;
 /** Gbit/s that arrived at the receiver, by iperf3's own account. */
 async function throughput(reverse: boolean): Promise<number> {
   const netns = `pktkit-bench-${process.pid}`;
-  spawnSync('ip', ['netns', 'add', netns]);
+  execFileSync('ip', ['netns', 'add', netns]);
   try {
     const tun = openTun({ netns, addrs: ['10.66.0.1/24'], mtu: 1500 });
     const stack = new TcpStack({
@@ -41,7 +41,7 @@ async function throughput(reverse: boolean): Promise<number> {
     if (error !== undefined) throw new Error(`iperf3: ${error}`);
     return (reverse ? end.sum_received : end.sum_sent).bits_per_second / 1e9;
   } finally {
-    spawnSync('ip', ['netns', 'del', netns]);
+    execFileSync('ip', ['netns', 'del', netns]);
   }
 }
 

@@ -1,5 +1,7 @@
 /** Scenes of starting and ending for `lifecycle.e2e.ts`, each in a process of its own: `lifecycle.child.ts SCENE`. */
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
@@ -65,7 +67,7 @@ const scenes: Record<string, () => Promise<void>> = {
     const count = () => readdirSync('/proc/self/fd').length;
     await (await startWorker('busy worker')).terminate();
     const before = count();
-    for (let i = 0; i < 10; i++) {
+    for (let i = 0; i < 5; i++) {
       const worker = await startWorker(i % 2 === 0 ? 'busy worker' : 'idle worker');
       await worker.terminate();
       const leaver = await startWorker('leaving worker');
@@ -85,6 +87,19 @@ const scenes: Record<string, () => Promise<void>> = {
     say(`100 reads in ${Math.round(performance.now() - started)} ms`);
     await Promise.all(workers.map((worker) => worker.terminate()));
     own.close();
+  },
+  /** Signals that arrive in the middle of everything change nothing. */
+  async signals() {
+    let signals = 0;
+    process.on('SIGUSR2', () => signals++);
+    const socket = await busy();
+    const storm = spawn('sh', ['-c', `for i in $(seq 2000); do kill -USR2 ${process.pid}; done`]);
+    await once(storm, 'exit');
+    const before = socket.stats.received;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    say(`signals ${signals > 0}, traffic ${socket.stats.received > before}`);
+    process.removeAllListeners('SIGUSR2');
+    socket.close();
   },
   /** A hundred open descriptors and nothing to do. */
   async 'idle cpu'() {
@@ -116,5 +131,5 @@ const scenes: Record<string, () => Promise<void>> = {
 };
 
 const scene = process.argv[2];
-if (isMainThread) setTimeout(() => say('TOO LONG'), 20_000).unref();
+if (isMainThread) setTimeout(() => say('TOO LONG'), 100_000).unref();
 await scenes[scene]();

@@ -10,6 +10,7 @@ async function scene(name: string): Promise<{ code: number | null; out: string; 
   const { code, stdout, stderr } = await run(process.execPath, args, {
     cwd: import.meta.dirname,
     check: false,
+    timeout: 120_000,
   });
   return { code, out: stdout + stderr, ms: performance.now() - started };
 }
@@ -42,6 +43,12 @@ test('workers under traffic are terminated, leave, and go down with the process'
   if (!requireTools(t, [], LINUX)) return;
   const { code, out } = await scene('workers');
   assert.deepEqual({ code, out }, { code: 0, out: 'descriptors left: 0\n' });
+});
+
+test('a storm of signals changes nothing', async (t) => {
+  if (!requireTools(t, [], LINUX)) return;
+  const { code, out } = await scene('signals');
+  assert.deepEqual({ code, out }, { code: 0, out: 'signals true, traffic true\n' });
 });
 
 test('seven reactors leave the thread pool to others', async (t) => {

@@ -160,11 +160,15 @@ export class BatchedUdpSocket implements UdpSocket {
       return;
     }
     let batch = this.#batch ?? this.#takeBatch();
+    if (batch === null) {
+      stats.dropSendFull++;
+      return;
+    }
     if (batch.append(this.#run[record], to, tos, buf, off, len)) return;
     if (!batch.hasRoom(len)) {
       if (!this.#blocked && !this.#flushing) this.flush();
       batch = this.#batch ?? this.#takeBatch();
-      if (!batch.hasRoom(len)) {
+      if (batch === null || !batch.hasRoom(len)) {
         stats.dropSendFull++;
         return;
       }
@@ -225,8 +229,9 @@ export class BatchedUdpSocket implements UdpSocket {
     this.close();
   }
 
-  #takeBatch(): SendBatch {
+  #takeBatch(): SendBatch | null {
     const batch = takeBatch(this);
+    if (batch === null) return null;
     this.#batch = batch;
     if (!this.#scheduled) {
       this.#scheduled = true;
@@ -509,14 +514,16 @@ export class BatchedUdpSocket implements UdpSocket {
   }
 }
 
-/** Batches in use and spare ones of this thread. A batch is 300 KiB, so that sockets with something to send share few. */
+/** Batches in use and spare ones of this thread. A batch is 600 KiB, so that sockets with something to send share few. */
 const MAX_BATCHES = 16;
+/** Those of sockets that wait for the kernel count, too: more of them than this and the next socket drops. */
+const MAX_BLOCKED = 64;
 const spare: SendBatch[] = [];
 const holders: BatchedUdpSocket[] = [];
 let made = 0;
 let single: SendBatch | null = null;
 
-function takeBatch(socket: BatchedUdpSocket): SendBatch {
+function takeBatch(socket: BatchedUdpSocket): SendBatch | null {
   let batch = spare.pop();
   // The longest holder sends early; it keeps its batch only when the kernel has no room.
   for (let i = 0; batch === undefined && made >= MAX_BATCHES && i < holders.length; i++) {
@@ -524,6 +531,7 @@ function takeBatch(socket: BatchedUdpSocket): SendBatch {
     batch = spare.pop();
   }
   if (batch === undefined) {
+    if (made >= MAX_BLOCKED) return null;
     batch = new SendBatch();
     made++;
   }

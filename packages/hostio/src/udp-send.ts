@@ -31,7 +31,7 @@ import { MAX_DATAGRAM } from './udp-types.ts';
 /** Runs in a batch, datagrams in a run (the kernel's UDP_MAX_SEGMENTS), bytes in a batch. */
 const MAX_RUNS = 64;
 const MAX_SEGMENTS = 64;
-const DATA_BYTES = 256 << 10;
+const DATA_BYTES = 512 << 10;
 
 const NAME = 32;
 const CONTROL = 112;

@@ -9,8 +9,6 @@
  * ones, oldest first, when they run out; a quarter of the range at most is quarantined.
  */
 
-import { IpAddr } from '../ip.ts';
-
 export type BindingState = 'offered' | 'bound' | 'quarantined' | 'free';
 
 export interface Binding {
