@@ -1,10 +1,12 @@
-// Packs every package, installs the tarballs into an empty project the way a user would, imports every entry and
-// type-checks a file that does. Installing one package must bring that package and what it imports, and no more.
+// Packs every package, installs the tarballs into an empty project the way a user would, imports every entry,
+// type-checks a file that does, and compiles and runs what the READMEs show. Installing one package must bring that
+// package and what it imports, and no more.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ENDING, readmeExamples } from './readme-examples.ts';
 
 interface Manifest {
   name: string;
@@ -46,17 +48,18 @@ try {
     entries.map((entry) => `await import('${entry}');\n`).join(''),
   );
   run(everything, process.execPath, ['index.mjs']);
+  const examples = readmeExamples(root);
+  for (const { name, code } of examples) writeFileSync(join(everything, `${name}.ts`), code);
   const tsc = join(root, 'node_modules/.bin/tsc');
-  run(everything, tsc, [
-    '--noEmit',
-    '--strict',
-    '--module',
-    'node20',
-    '--types',
-    'node',
-    'index.ts',
-  ]);
+  const sources = ['index.ts', ...examples.map(({ name }) => `${name}.ts`)];
+  const options = ['--strict', '--module', 'node20', '--target', 'es2023', '--types', 'node'];
+  run(everything, tsc, ['--outDir', 'compiled', ...options, ...sources]);
   console.log(`${entries.length} entries of ${manifests.length} packages import and type-check`);
+  for (const name of ENDING) {
+    if (!examples.some((example) => example.name === name)) throw new Error(`no example ${name}`);
+    run(everything, process.execPath, [join('compiled', `${name}.js`)]);
+  }
+  console.log(`${examples.length} programs of the READMEs compile, ${ENDING.size} of them ran`);
 
   for (const { name } of manifests) {
     const alone = project(name.replace('/', '-'), [name], files);
@@ -117,5 +120,5 @@ function closure(name: string, manifests: Manifest[], seen = new Set<string>()):
 }
 
 function run(cwd: string, command: string, args: string[]): void {
-  execFileSync(command, args, { cwd, stdio: ['ignore', 'inherit', 'inherit'] });
+  execFileSync(command, args, { cwd, stdio: ['ignore', 'inherit', 'inherit'], timeout: 300_000 });
 }
