@@ -51,10 +51,18 @@ import {
   TP_STATUS_VLAN_TPID_VALID,
   TP_STATUS_VLAN_VALID,
 } from './linux.ts';
-import { IOVEC, MMSGHDR, MSG_IOV, MSG_IOVLEN, SO_RCVBUF, SO_RCVBUFFORCE } from './msghdr.ts';
+import {
+  IOVEC,
+  MMSGHDR,
+  MSG_IOV,
+  MSG_IOVLEN,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SO_RXQ_OVFL,
+} from './msghdr.ts';
 import { HostError, type Libc, libc } from './native.ts';
 import { inNetns, type Netns } from './netns.ts';
-import { type Registration, watch } from './reactor.ts';
+import { type Registration, rethrowLater, watch } from './reactor.ts';
 import { RECEIVE_SLOTS, type ReceiveRing, receiveRing } from './receive-ring.ts';
 import { readVnet, VNET_HEADER, writeVnet } from './vnet.ts';
 
@@ -83,9 +91,13 @@ export interface PacketStats {
   interrupted: number;
   /** Times that the interface went down while we listened. */
   linkDown: number;
+  /** Frames that the kernel dropped because its receive buffer was full. */
+  dropReceiveFull: number;
   dropNoHandler: number;
   /** Headers that contradict themselves. */
   dropMalformed: number;
+  /** Frames that the kernel could not hand over: segments of a kind that virtio-net has no name for, as SCTP's. */
+  dropUnreadable: number;
   /** Cut off by the kernel. */
   dropTruncated: number;
   /** The kernel had no room (EAGAIN, ENOBUFS). */
@@ -124,8 +136,10 @@ export class PacketDevice implements L2Device, Ending {
     sendCalls: 0,
     interrupted: 0,
     linkDown: 0,
+    dropReceiveFull: 0,
     dropNoHandler: 0,
     dropMalformed: 0,
+    dropUnreadable: 0,
     dropTruncated: 0,
     dropFull: 0,
     dropRefused: 0,
@@ -140,6 +154,8 @@ export class PacketDevice implements L2Device, Ending {
   readonly #ring: ReceiveRing = receiveRing();
   readonly #tx: Arena;
   #queued = 0;
+  /** Frames lost so far, by the kernel's count. */
+  #lost = 0;
   #used = 0;
   #scheduled = false;
   #handler: FrameHandler = dropFrame;
@@ -295,17 +311,20 @@ export class PacketDevice implements L2Device, Ending {
       stats.interrupted++;
       return;
     }
-    if (errno === ENETDOWN) {
-      // Said once, both when the interface was set down and when it was deleted.
-      stats.linkDown++;
-      if (interfaceExists(this.#api, this.#fd, this.#index)) return;
-    }
-    this.close();
+    // ENETDOWN is said once, both when the interface was set down and when it was deleted.
+    if (errno === ENETDOWN) stats.linkDown++;
+    else stats.dropUnreadable++;
+    if (!interfaceExists(this.#api, this.#fd, this.#index)) this.close();
   }
 
   #deliver(ring: ReceiveRing, slot: number): void {
     const { stats } = this;
-    const { bytes } = ring.arena;
+    const { bytes, u32 } = ring.arena;
+    const lost = ring.controlAt(slot, SOL_SOCKET, SO_RXQ_OVFL);
+    if (lost >= 0) {
+      stats.dropReceiveFull += (u32[lost >>> 2] - this.#lost) >>> 0;
+      this.#lost = u32[lost >>> 2];
+    }
     const at = ring.dataAt(slot);
     let off = at + VNET_HEADER;
     let len = ring.length(slot) - VNET_HEADER;
@@ -338,7 +357,12 @@ export class PacketDevice implements L2Device, Ending {
     }
     stats.received++;
     stats.receivedBytes += len;
-    this.#handler(new Frame(bytes, off, len, offload));
+    try {
+      this.#handler(new Frame(bytes, off, len, offload));
+    } catch (error) {
+      // The other frames of this call must not be lost for it.
+      rethrowLater(error);
+    }
   }
 }
 
@@ -394,6 +418,7 @@ function openSocket(api: Libc, options: PacketOptions): Opened {
     view.setInt32(0, 1, true);
     set(SOL_PACKET, PACKET_VNET_HDR, 4, 'offloads');
     set(SOL_PACKET, PACKET_AUXDATA, 4, 'VLAN tags');
+    set(SOL_SOCKET, SO_RXQ_OVFL, 4, 'the count of lost frames');
     if (options.outgoing !== true) set(SOL_PACKET, PACKET_IGNORE_OUTGOING, 4, 'outgoing');
     view.setInt32(0, options.receiveBuffer ?? 4 << 20, true);
     if (api.setsockopt(raw, SOL_SOCKET, SO_RCVBUFFORCE, base, 4) < 0) {

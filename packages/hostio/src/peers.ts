@@ -83,6 +83,13 @@ export class PeerTable {
     if (record >= 0 && this.#retained[record] > 0) this.#retained[record]--;
   }
 
+  /** Of a handle. */
+  portOf(handle: number): number {
+    const record = this.record(handle);
+    if (record < 0) throw new PktkitError('PKT_CLOSED', 'the peer has been forgotten');
+    return this.port(record);
+  }
+
   /** Word 0 to 3 of a record's address. */
   word(record: number, index: number): number {
     return this.#table.keyWord(record, index);

@@ -13,6 +13,7 @@ import {
   EBADFD,
   EINTR,
   EINVAL,
+  EIO,
   ENOBUFS,
   EPOLLERR,
   EPOLLIN,
@@ -70,6 +71,8 @@ export interface TunDescriptorStats {
   writeBytes: number;
   /** Calls that a signal interrupted; they are made again. */
   interrupted: number;
+  /** Packets that the kernel could not hand over: segments of a kind that virtio-net has no name for, as SCTP's. */
+  dropUnreadable: number;
   /** Packets dropped because the kernel had no room (EAGAIN, ENOBUFS). */
   dropFull: number;
   /** Packets that the kernel refused as malformed (EINVAL), or because the interface is down (EIO). */
@@ -103,6 +106,7 @@ export class TunDescriptor {
     writes: 0,
     writeBytes: 0,
     interrupted: 0,
+    dropUnreadable: 0,
     dropFull: 0,
     dropRefused: 0,
     dropTooLong: 0,
@@ -240,8 +244,13 @@ export class TunDescriptor {
           stats.interrupted++;
           continue;
         }
-        // EBADFD: the interface was deleted. The same news come as an error event without a failed read when we raced.
-        if (errno === EAGAIN && (events & EPOLLERR) === 0) return;
+        // EBADFD, EIO: the interface was deleted. The same news come as an error event, whatever the read says.
+        const isGone = errno === EBADFD || errno === EIO || (events & EPOLLERR) !== 0;
+        if (!isGone && errno === EAGAIN) return;
+        if (!isGone) {
+          stats.dropUnreadable++;
+          continue;
+        }
         this.close();
         this.#onEnd(
           new HostError('read', errno === EAGAIN ? EBADFD : errno, `interface ${this.name}`),

@@ -19,10 +19,11 @@ import { errnoName, type Libc, libc } from './native.ts';
 import { PeerTable, parseZoned, recordOf } from './peers.ts';
 import { type Registration, rethrowLater, watch } from './reactor.ts';
 import { RECEIVE_SLOTS, type ReceiveRing, receiveRing } from './receive-ring.ts';
+import { type BatchHolder, giveBatch, singleBatch, takeBatch } from './send-batches.ts';
 import { sockaddrPort, sockaddrWord, sockaddrZone, writeSockaddr } from './sockaddr.ts';
 import { readErrors } from './udp-errors.ts';
 import { type OpenedUdp, openUdp } from './udp-open.ts';
-import { SendBatch } from './udp-send.ts';
+import type { SendBatch } from './udp-send.ts';
 import {
   MAX_DATAGRAM,
   type UdpError,
@@ -39,7 +40,7 @@ const BUDGET_CALLS = 4;
 /** Words kept for each peer's last local address, and its interface. */
 const LOCAL_WORDS = 5;
 
-export class BatchedUdpSocket implements UdpSocket {
+export class BatchedUdpSocket implements UdpSocket, BatchHolder {
   readonly io = 'batched';
   readonly stats: UdpStats = udpStats();
   readonly closed: Promise<void>;
@@ -95,6 +96,8 @@ export class BatchedUdpSocket implements UdpSocket {
     this.#fd = opened.fd;
     this.#family = opened.family;
     this.#gso = opened.gso;
+    if (!opened.gso) this.stats.gsoFallbacks++;
+    if (!opened.gro) this.stats.groFallbacks++;
     this.#sticky = opened.sticky && options.connect === undefined;
     this.address = opened.address;
     this.port = opened.port;
@@ -141,7 +144,7 @@ export class BatchedUdpSocket implements UdpSocket {
   }
 
   peerPort(handle: number): number {
-    return this.#peers.port(this.#peers.record(handle));
+    return this.#peers.portOf(handle);
   }
 
   send(buf: Uint8Array, off: number, len: number, to: number, tos = -1): void {
@@ -159,25 +162,24 @@ export class BatchedUdpSocket implements UdpSocket {
       stats.dropStalePeer++;
       return;
     }
-    let batch = this.#batch ?? this.#takeBatch();
-    if (batch === null) {
-      stats.dropSendFull++;
-      return;
-    }
-    if (batch.append(this.#run[record], to, tos, buf, off, len)) return;
-    if (!batch.hasRoom(len)) {
-      if (!this.#blocked && !this.#flushing) this.flush();
-      batch = this.#batch ?? this.#takeBatch();
-      if (batch === null || !batch.hasRoom(len)) {
-        stats.dropSendFull++;
-        return;
+    let batch = this.#batch;
+    if (batch !== null) {
+      if (batch.append(this.#run[record], to, tos, buf, off, len)) return;
+      if (!batch.hasRoom(len) && !this.#blocked && !this.#flushing) {
+        this.flush();
+        batch = this.#batch;
       }
     }
-    const single = !this.#gso || len > this.#segmentLimit[record];
-    const run = batch.begin(to, tos, single, buf, off, len);
-    this.#run[record] = run;
-    if (this.remote >= 0) batch.setNameLength(run, 0);
-    else this.#putName(batch, run, record);
+    batch ??= this.#takeBatch();
+    if (batch === null) {
+      this.#sendSingle(buf, off, len, to, tos);
+    } else if (!batch.hasRoom(len)) {
+      stats.dropSendFull++;
+    } else {
+      const run = this.#begin(batch, buf, off, len, to, tos);
+      if (run < 0) stats.dropStalePeer++;
+      else this.#run[recordOf(to)] = run;
+    }
   }
 
   /** Sends what is queued now instead of at the end of the batch. */
@@ -186,11 +188,12 @@ export class BatchedUdpSocket implements UdpSocket {
     if (batch === null || this.#flushing) return;
     this.#flushing = true;
     try {
-      for (let run = batch.sent; run < batch.runs; run++) this.#finish(batch, run);
-      while (batch.sent < batch.runs && this.#sendOnce(batch));
+      // A handler of errors may close us, and the batch is somebody else's then.
+      while (this.#batch === batch && batch.sent < batch.runs && this.#sendOnce(batch));
     } finally {
       this.#flushing = false;
     }
+    if (this.#batch !== batch) return;
     if (batch.sent < batch.runs) {
       this.#block(true);
       return;
@@ -198,6 +201,10 @@ export class BatchedUdpSocket implements UdpSocket {
     this.#block(false);
     this.#batch = null;
     giveBatch(batch, this);
+  }
+
+  get isBlocked(): boolean {
+    return this.#blocked;
   }
 
   ref(): void {
@@ -231,6 +238,11 @@ export class BatchedUdpSocket implements UdpSocket {
 
   #takeBatch(): SendBatch | null {
     const batch = takeBatch(this);
+    // Others may have been flushed for it, and what their handlers of errors did may have closed us or used us.
+    if (batch !== null && (!this.#open || this.#batch !== null)) {
+      giveBatch(batch, this);
+      return this.#batch;
+    }
     if (batch === null) return null;
     this.#batch = batch;
     if (!this.#scheduled) {
@@ -238,6 +250,24 @@ export class BatchedUdpSocket implements UdpSocket {
       this.#clock.endOfBatch(this.#onFlush);
     }
     return batch;
+  }
+
+  /** Begins a run; -1 when its peer has been forgotten. */
+  #begin(
+    batch: SendBatch,
+    buf: Uint8Array,
+    off: number,
+    len: number,
+    to: number,
+    tos: number,
+  ): number {
+    const record = this.#peers.record(to);
+    if (record < 0) return -1;
+    const alone = !this.#gso || len > this.#segmentLimit[record];
+    const run = batch.begin(to, tos, alone, buf, off, len);
+    if (this.remote >= 0) batch.setNameLength(run, 0);
+    else this.#putName(batch, run, record);
+    return run;
   }
 
   #putName(batch: SendBatch, run: number, record: number): void {
@@ -268,6 +298,8 @@ export class BatchedUdpSocket implements UdpSocket {
     const { stats } = this;
     const first = batch.sent;
     const count = batch.runs - first;
+    // Here and not once for all: a handler of errors may have sent something since the last call.
+    for (let run = first; run < batch.runs; run++) this.#finish(batch, run);
     const sent = this.#api.sendmmsg(this.#fd, batch.address(first), count, MSG_DONTWAIT);
     if (sent > 0) {
       stats.sendCalls++;
@@ -302,12 +334,7 @@ export class BatchedUdpSocket implements UdpSocket {
       batch.sent++;
       return this.#sendApart(batch, run);
     }
-    if (record >= 0 && this.#local[record * LOCAL_WORDS + 4] !== 0 && this.#sticky) {
-      // The address that the peer wrote to may be ours no longer. The kernel chooses then.
-      this.#local[record * LOCAL_WORDS + 4] = 0;
-      this.#finish(batch, run);
-      return true;
-    }
+    if (this.#forgetLocal(record)) return true;
     if (errno === ENOBUFS) stats.dropSendFull += batch.count[run];
     else stats.dropSendError += batch.count[run];
     batch.sent++;
@@ -315,37 +342,59 @@ export class BatchedUdpSocket implements UdpSocket {
     return true;
   }
 
-  /** Sends the datagrams of a run one by one, copied behind the batch's names: an exceptional path. */
+  /** The address that the peer wrote to may be ours no longer: lets the kernel choose. False when it does already. */
+  #forgetLocal(record: number): boolean {
+    if (!this.#sticky || record < 0 || this.#local[record * LOCAL_WORDS + 4] === 0) return false;
+    this.#local[record * LOCAL_WORDS + 4] = 0;
+    return true;
+  }
+
+  /** Sends the datagrams of a run one by one. */
   #sendApart(batch: SendBatch, run: number): boolean {
-    const single = apart();
-    const { stats } = this;
-    const record = this.#peers.record(batch.peer[run]);
-    for (let i = 0; i < batch.count[run]; i++) {
-      single.clear();
+    const count = batch.count[run];
+    for (let i = 0; i < count; i++) {
+      // Closed by a handler of errors, the batch and its bytes are not ours any more.
+      if (!this.#open) {
+        this.stats.dropClosed += count - i;
+        break;
+      }
       const at = batch.segmentAt(run, i);
       const len = batch.segmentLength(run, i);
-      single.begin(batch.peer[run], batch.tos[run], true, batch.arena.bytes, at, len);
-      if (this.remote >= 0) single.setNameLength(0, 0);
-      else if (record >= 0) this.#putName(single, 0, record);
+      this.#sendSingle(batch.arena.bytes, at, len, batch.peer[run], batch.tos[run]);
+    }
+    return true;
+  }
+
+  /** Sends one datagram at once: an exceptional path. What the kernel has no room for is dropped. */
+  #sendSingle(buf: Uint8Array, off: number, len: number, to: number, tos: number): void {
+    const { stats } = this;
+    while (this.#open) {
+      const single = singleBatch();
+      single.clear();
+      if (this.#begin(single, buf, off, len, to, tos) < 0) {
+        stats.dropStalePeer++;
+        return;
+      }
       this.#finish(single, 0);
-      let sent: number;
-      do sent = this.#api.sendmmsg(this.#fd, single.address(0), 1, MSG_DONTWAIT);
-      while (sent < 0 && this.#api.errno() === EINTR);
-      if (sent > 0) {
+      if (this.#api.sendmmsg(this.#fd, single.address(0), 1, MSG_DONTWAIT) > 0) {
         stats.sendCalls++;
         stats.sent++;
         stats.sentBytes += len;
-        continue;
+        return;
       }
       const errno = this.#api.errno();
-      if (errno === EAGAIN || errno === ENOBUFS) {
+      if (errno === EINTR) {
+        stats.interrupted++;
+      } else if (errno === EAGAIN || errno === ENOBUFS) {
         stats.dropSendFull++;
-      } else {
+        return;
+      } else if (this.#readErrors() === 0 && !this.#forgetLocal(this.#peers.record(to))) {
         stats.dropSendError++;
-        this.#report(errnoName(errno), batch.peer[run], 0);
+        this.#report(errnoName(errno), to, 0);
+        return;
       }
     }
-    return true;
+    stats.dropClosed++;
   }
 
   #block(on: boolean): void {
@@ -501,6 +550,7 @@ export class BatchedUdpSocket implements UdpSocket {
       this.stats.networkErrors++;
       const peer = port === 0 ? this.remote : this.#intern(w0, w1, w2, w3, port, zone);
       this.#report(errnoName(errno), peer, mtu);
+      return this.#open;
     });
   }
 
@@ -512,46 +562,4 @@ export class BatchedUdpSocket implements UdpSocket {
       rethrowLater(error);
     }
   }
-}
-
-/** Batches in use and spare ones of this thread. A batch is 600 KiB, so that sockets with something to send share few. */
-const MAX_BATCHES = 16;
-/** Those of sockets that wait for the kernel count, too: more of them than this and the next socket drops. */
-const MAX_BLOCKED = 64;
-const spare: SendBatch[] = [];
-const holders: BatchedUdpSocket[] = [];
-let made = 0;
-let single: SendBatch | null = null;
-
-function takeBatch(socket: BatchedUdpSocket): SendBatch | null {
-  let batch = spare.pop();
-  // The longest holder sends early; it keeps its batch only when the kernel has no room.
-  for (let i = 0; batch === undefined && made >= MAX_BATCHES && i < holders.length; i++) {
-    holders[i].flush();
-    batch = spare.pop();
-  }
-  if (batch === undefined) {
-    if (made >= MAX_BLOCKED) return null;
-    batch = new SendBatch();
-    made++;
-  }
-  holders.push(socket);
-  return batch;
-}
-
-function giveBatch(batch: SendBatch, socket: BatchedUdpSocket): void {
-  const at = holders.indexOf(socket);
-  if (at >= 0) holders.splice(at, 1);
-  batch.clear();
-  if (spare.length < MAX_BATCHES) {
-    spare.push(batch);
-  } else {
-    made--;
-    batch.arena.release();
-  }
-}
-
-function apart(): SendBatch {
-  single ??= new SendBatch();
-  return single;
 }

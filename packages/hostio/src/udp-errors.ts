@@ -22,7 +22,10 @@ import {
 import type { Libc } from './native.ts';
 import { SOCKADDR_SIZE, sockaddrPort, sockaddrWord, sockaddrZone } from './sockaddr.ts';
 
-/** An error for a datagram to the address in words; `mtu` is what the path takes when that was the reason. */
+/**
+ * An error for a datagram to the address in words; `mtu` is what the path takes when that was the reason. False when the
+ * socket has been closed meanwhile: its descriptor's number may be somebody else's.
+ */
 export type OnQueuedError = (
   errno: number,
   mtu: number,
@@ -32,7 +35,7 @@ export type OnQueuedError = (
   w3: number,
   port: number,
   zone: number,
-) => void;
+) => boolean;
 
 /** Read at one time, so that a flood of errors does not hold up the data. */
 const AT_ONCE = 64;
@@ -69,7 +72,8 @@ export function readErrors(api: Libc, fd: number, onError: OnQueuedError): numbe
     const named = u32[MSG_NAMELEN >>> 2] > 0;
     const port = named ? sockaddrPort(arena, NAME_AT) : 0;
     const zone = named ? sockaddrZone(arena, NAME_AT) : 0;
-    onError(errno, mtu, word(0), word(1), word(2), word(3), port, zone);
+    const open = onError(errno, mtu, word(0), word(1), word(2), word(3), port, zone);
+    if (!open) return found + 1;
   }
 }
 

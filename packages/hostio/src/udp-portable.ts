@@ -139,7 +139,7 @@ export class PortableUdpSocket implements UdpSocket {
   }
 
   peerPort(handle: number): number {
-    return this.#peers.port(this.#peers.record(handle));
+    return this.#peers.portOf(handle);
   }
 
   send(buf: Uint8Array, off: number, len: number, to: number): void {

@@ -71,8 +71,13 @@ export interface UdpStats {
   /** Calls that moved them: `received / receiveCalls` datagrams per call. */
   receiveCalls: number;
   sendCalls: number;
-  /** Sends that were made again without segmentation because the kernel or the route refused it. */
+  /**
+   * Sends that were made again without segmentation because the kernel or the route refused it; 1 from the start where
+   * the kernel knows none (before Linux 4.18). It costs speed only.
+   */
   gsoFallbacks: number;
+  /** 1 where the kernel merges nothing that arrives (before Linux 5.0). It costs speed only. */
+  groFallbacks: number;
   /** Calls that a signal interrupted; they are made again. */
   interrupted: number;
   /** Datagrams that the kernel dropped because its receive buffer was full. */
@@ -87,7 +92,7 @@ export interface UdpStats {
   dropTooLong: number;
   /** Datagrams for a handle whose peer has been forgotten. */
   dropStalePeer: number;
-  /** Datagrams sent after close. */
+  /** Datagrams sent after close, or closed upon by a handler of errors. */
   dropClosed: number;
   /** Errors reported by the network (ICMP). */
   networkErrors: number;
@@ -102,6 +107,7 @@ export function udpStats(): UdpStats {
     receiveCalls: 0,
     sendCalls: 0,
     gsoFallbacks: 0,
+    groFallbacks: 0,
     interrupted: 0,
     dropReceiveFull: 0,
     dropPeers: 0,
