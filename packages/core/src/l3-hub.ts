@@ -401,12 +401,17 @@ export class L3Hub implements L3Connector {
   /** A network's own broadcast address: for every device with an address in that network. */
   #receiveBroadcast(source: Port, packet: Packet): void {
     const dst = packet.dst4;
+    if (this.#depth > 1 && this.#isLoop(packet, 4)) {
+      this.stats.dropLoop++;
+      return;
+    }
     if (this.#routing && !isBroadcastOf(source, dst)) {
       // RFC 2644: a router does not let others use its networks as amplifiers.
       this.stats.dropScope++;
       return;
     }
     this.stats.flooded++;
+    this.#flooding[this.#depth - 1] = packet;
     const ports = this.#ports;
     for (let i = 0; i < ports.length; i++) {
       const port = ports[i];
@@ -414,6 +419,7 @@ export class L3Hub implements L3Connector {
         this.#deliverCopy(port, packet);
       }
     }
+    this.#flooding[this.#depth - 1] = null;
   }
 
   #noRoute(port: Port, packet: Packet, version: number): void {

@@ -499,6 +499,24 @@ describe('DHCP client', () => {
     expect(server.stats.releases).toBe(1);
   });
 
+  it('CORE-14: gives the address up in time also while it asks in vain for another', () => {
+    const { clock, state, dhcp, host, hub, losses } = network({ leaseTime: 600 });
+    clock.advance(2000);
+    const { expires = 0 } = dhcp.lease ?? {};
+    host.disconnect();
+    clock.advance(400_000);
+    state.lose = () => true;
+    hub.connectL2(host.adapter);
+    clock.advance(expires - 1 - clock.now);
+    // By now the waits between two questions are a minute long.
+    expect([dhcp.state, host.device.addrs.length]).toEqual(['selecting', 1]);
+    clock.advance(1);
+    expect([losses, host.device.addrs]).toEqual([['expired'], []]);
+    state.lose = () => false;
+    clock.advance(10_000);
+    expect(dhcp.state).toBe('bound');
+  });
+
   it('CORE-15: declines an address that somebody has', () => {
     const { clock, server, dhcp, losses, host: client, addHost } = network();
     addHost({ addrs: ['10.0.0.2/24'], ipv6: false });

@@ -220,6 +220,28 @@ describe('L3Hub', () => {
     expect(ring[1].stats.forwarded).toBe(16);
   });
 
+  it('CORE-06: a directed broadcast over several links between two hubs goes round once', () => {
+    const clock = new VirtualClock();
+    const [left, right] = [new L3Hub({ clock }), new L3Hub({ clock })];
+    for (let link = 0; link < 5; link++) {
+      const [x, y] = pipeL3();
+      // Each end has an address in the network: the broadcast is for all of them.
+      x.setAddrs([Prefix.parse(`10.0.0.${10 + link}/24`)]);
+      y.setAddrs([Prefix.parse(`10.0.0.${20 + link}/24`)]);
+      left.connectL3(x);
+      right.connectL3(y);
+    }
+    const host = new Probe('10.0.0.1/24');
+    const other = new Probe('10.0.0.2/24');
+    left.connectL3(host);
+    right.connectL3(other);
+    host.bring('10.0.0.255');
+    expect(left.stats.dropLoop + right.stats.dropLoop).toBeGreaterThan(0);
+    expect(left.stats.flooded + right.stats.flooded).toBeLessThan(20);
+    expect(other.got.length).toBeGreaterThan(0);
+    expect(other.got.length).toBeLessThan(10);
+  });
+
   it('CORE-06: a router counts hops down, keeps the checksum right and answers where they end', () => {
     const a = new Probe('10.0.0.1/24', 'fd00::1/64');
     const b = new Probe('10.0.1.1/24', 'fd01::1/64');

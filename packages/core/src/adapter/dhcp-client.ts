@@ -309,7 +309,10 @@ export class DhcpClient {
     }
     // RFC 2131 §4.1: 4, 8, 16, 32, 64 seconds, each give or take one.
     const base = 4000 * 2 ** Math.min(this.#tries - 1, 4);
-    this.#timer.arm(this.#clock.now + base - 1000 + (this.#random() / 2 ** 32) * 2000);
+    const wait = base - 1000 + (this.#random() / 2 ** 32) * 2000;
+    // A lease from before may end while we ask for another.
+    const limit = this.#lease?.expires ?? Number.POSITIVE_INFINITY;
+    this.#timer.arm(Math.min(this.#clock.now + wait, limit));
     const options: Array<[number, Uint8Array]> = [];
     if (state !== 'selecting') {
       options.push([DhcpOption.REQUESTED_ADDRESS, IpAddr.v4(this.#requested).toBytes()]);
