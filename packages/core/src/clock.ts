@@ -8,6 +8,7 @@
  */
 
 import {
+  afterInput,
   type HostTimeout,
   holdProcess,
   microtask,
@@ -259,6 +260,10 @@ class SystemClock implements Clock {
   #holds = 0;
   readonly #onTimeout = () => {
     this.#timeout = null;
+    // A process that was held up finds its timers due and its input waiting: what is on the way must not be taken for lost.
+    afterInput(this.#onDue);
+  };
+  readonly #onDue = () => {
     this.#timeoutAt = Number.POSITIVE_INFINITY;
     this.beginBatch();
     this.#timers.run(this.#now, reportLater);

@@ -13,6 +13,7 @@ interface Host {
   Date: { now(): number };
   setTimeout(callback: () => void, milliseconds: number): HostTimer | number;
   clearTimeout(timer: HostTimer | number): void;
+  setImmediate?(callback: () => void): unknown;
   queueMicrotask(callback: () => void): void;
   crypto: { getRandomValues<T extends Uint8Array | Uint32Array>(array: T): T };
   atob(base64: string): string;
@@ -50,6 +51,12 @@ export function holdProcess(timer: HostTimeout, hold: boolean): void {
   if (typeof timer === 'number') return;
   if (hold) timer.ref?.();
   else timer.unref?.();
+}
+
+/** Runs `callback` once the input that is waiting at this moment was delivered; at once where a host cannot tell. */
+export function afterInput(callback: () => void): void {
+  if (host.setImmediate === undefined) callback();
+  else host.setImmediate(callback);
 }
 
 export function microtask(callback: () => void): void {

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import {
   BufferPool,
   connectL2,
@@ -122,6 +124,31 @@ describe('systemClock', () => {
     expect(at).toBeGreaterThanOrEqual(due);
     expect(() => systemClock.release()).toThrow(RangeError);
     expect(systemClock.wall).toBeGreaterThan(1.7e12);
+  });
+
+  it('hears what came while the process was busy before it calls anything late', async () => {
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    const [accepted] = (await once(server, 'connection')) as [Socket];
+    const order: string[] = [];
+    accepted.on('data', () => order.push('input'));
+    const fired = new Promise<void>((resolve) => {
+      systemClock
+        .timer(() => {
+          order.push('timer');
+          resolve();
+        })
+        .arm(systemClock.now + 5);
+    });
+    client.write('answer');
+    const until = performance.now() + 30;
+    while (performance.now() < until);
+    await fired;
+    expect(order).toEqual(['input', 'timer']);
+    client.destroy();
+    server.close();
   });
 
   it('runs every flush although one throws', () => {
