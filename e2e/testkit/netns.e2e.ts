@@ -1,6 +1,18 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import {
+  IpAddr,
+  IpProtocol,
+  ipv4,
+  Packet,
+  pipeL3,
+  put16,
+  tap,
+  transportChecksum,
+} from '@pktkit/core';
 import {
   assertCleanCapture,
   Capture,
@@ -104,6 +116,29 @@ test('the capture checker passes clean traffic and finds a bad checksum', async 
     await assert.rejects(assertCleanCapture(dirty.file, { ignore: 'udp', atLeast: 99 }), /not 99/);
     await dirty.close();
   });
+});
+
+test('the capture checker takes both zeroes of a TCP checksum, and no other', async (t) => {
+  if (!requireTools(t, ['tshark'], { root: false })) return;
+  const folder = mkdtempSync(join(tmpdir(), 'pktkit-zero-'));
+  const file = join(folder, 'zero.pcapng');
+  const tapped = tap(pipeL3()[0], (block) => appendFileSync(file, block));
+  const packet = Packet.of(new Uint8Array(40));
+  const { buf } = packet;
+  const [src, dst] = ['10.0.0.1', '10.0.0.2'].map(IpAddr.parse);
+  ipv4.write(buf, 0, { src, dst, protocol: IpProtocol.TCP, payloadLen: 20 });
+  put16(buf, 32, 0x5010);
+  // A window that makes the checksum zero.
+  put16(buf, 34, transportChecksum(buf, 0, IpProtocol.TCP, 20, 20));
+  for (const checksum of [0, 0xffff, 0x1234]) {
+    put16(buf, 36, checksum);
+    tapped.send(packet);
+  }
+  const { packets, badChecksums } = await inspectCapture(file);
+  assert.equal(packets, 3);
+  assert.equal(badChecksums.length, 1, badChecksums.join('\n'));
+  assert.match(badChecksums[0], /^packet 3:/);
+  rmSync(folder, { recursive: true });
 });
 
 test('a program that hangs is ended at its deadline', async (t) => {

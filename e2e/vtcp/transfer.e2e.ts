@@ -26,7 +26,11 @@ test('1 GiB both ways at once, closed right after the last write: the hashes are
     assert.equal(Number(got), size);
     assert.equal(hash, expected, 'what we sent');
     assert.equal(end, 'clean');
-    assert.equal(c.info.retransmits, 0, 'nothing is lost here, so nothing is sent twice');
+    // Nothing is lost here, so nothing is taken for lost. On a busy machine the kernel's program may read so late that
+    // its acknowledgement comes late, and then a tail loss probe is right to ask (RFC 8985 §7.2).
+    const { timeouts, fastRecoveries, retransmits, tailLossProbes } = c.info;
+    assert.deepEqual({ timeouts, fastRecoveries }, { timeouts: 0, fastRecoveries: 0 });
+    assert(retransmits <= tailLossProbes, `${retransmits} sent twice, ${tailLossProbes} probes`);
   } finally {
     await rig.close();
   }
