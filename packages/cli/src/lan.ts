@@ -1,5 +1,7 @@
 /** `pktkit lan`: a virtual LAN for QEMU guests and for the host's kernel, until Ctrl-C. */
 
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import {
   type DhcpServerEvent,
   type Disconnect,
@@ -79,6 +81,10 @@ export async function runLan(rawArgs: string[]): Promise<void> {
   if (taps.length === 0 && sockets.length === 0) {
     throw new UsageError('nobody could join: give --qemu PATH, --tap NAME, or both');
   }
+  const netns = values.text('netns');
+  if (netns !== undefined && taps.length === 0) {
+    throw new UsageError(`--netns ${netns}: only TAP interfaces go there; give --tap NAME too`);
+  }
   const forwards = values.list('forward').map((text) => parseForward('forward', text));
   const subnets = readSubnets(values);
   const dns = values.list('dns').map((text) => parseAddress('dns', text).toString());
@@ -101,11 +107,11 @@ export async function runLan(rawArgs: string[]): Promise<void> {
     });
     cleanup.add(() => lan.close());
     for (const name of taps) {
-      const tap = connectTap(lan, name, values.text('netns'), mtu);
+      const tap = connectTap(lan, name, netns, mtu);
       cleanup.add(() => tap.close());
       report.event('tap', row('tap', tap.name), { name: tap.name });
     }
-    for (const address of sockets) await takeGuests(lan, address, report, cleanup);
+    for (const address of sockets) await takeGuests(lan, address, mtu, report, cleanup);
     for (const forward of forwards) {
       await lan.forward(forward);
       const { protocol, host, hostPort, guest, guestPort } = forward;
@@ -184,12 +190,18 @@ export function connectTap(
 async function takeGuests(
   lan: VirtualLan,
   address: StreamAddress,
+  mtu: number | undefined,
   report: Report,
   cleanup: Cleanup,
 ): Promise<void> {
-  const listener = await listen(address).catch((error: NodeJS.ErrnoException) => {
+  const listener = await listen(address, { mtu }).catch((error: NodeJS.ErrnoException) => {
     const where = address.path ?? `${address.host ?? '127.0.0.1'}:${address.port}`;
-    const why = error.code === 'EADDRINUSE' ? 'somebody listens there already' : error.message;
+    let why = error.message;
+    if (error.code === 'EADDRINUSE') why = 'somebody listens there already';
+    // Node says EACCES for this, too.
+    else if (address.path !== undefined && !existsSync(dirname(address.path))) {
+      why = `there is no folder ${dirname(address.path)}`;
+    }
     throw new UsageError(`--qemu ${where}: ${why}; choose another path or port`, { cause: error });
   });
   cleanup.add(() => {

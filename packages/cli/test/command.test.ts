@@ -1,3 +1,9 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { adapt, connectL2 } from '@pktkit/core';
+import { dial } from '@pktkit/qemu';
+import { VClient } from '@pktkit/vclient';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { main } from '../src/index.ts';
 
@@ -27,6 +33,30 @@ describe('the command', () => {
     expect(out).toMatch(/^\d+\.\d+\.\d+$/m);
   });
 
+  it('runs a LAN whose guests use the whole of --mtu, until Ctrl-C', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pktkit-cli-'));
+    const path = join(folder, 'lan.sock');
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+      out += text;
+      return true;
+    });
+    const running = main(['lan', '--qemu', path, '--mtu', '9000', '--json']);
+    await vi.waitFor(() => expect(out).toMatch(/"event":"ready"/), { timeout: 10_000 });
+    const guest = await dial({ path }, { mtu: 9000 });
+    const client = new VClient({ mtu: 9000 });
+    const adapter = adapt(client, { dhcp: true });
+    connectL2(adapter, guest);
+    await adapter.ready();
+    expect(await client.ping('10.0.2.2', { size: 8900 })).toMatchObject({ size: 8900 });
+    client.close();
+    guest.close();
+    process.emit('SIGINT');
+    expect(await running).toBe(0);
+    expect(out).toMatch(/"event":"closed"/);
+    expect(readdirSync(folder)).toEqual([]);
+    rmSync(folder, { recursive: true });
+  });
+
   it('says what to change, with exit code 2', async () => {
     expect(await main(['len'])).toBe(2);
     expect(err).toMatch(/no command "len"; there are demo, lan/);
@@ -39,7 +69,9 @@ describe('the command', () => {
     expect(await main(['lan', '--qemu', '/tmp/x', '--subnet', 'fd00::/64', '--no-ipv6'])).toBe(2);
     expect(err).toMatch(/contradicts --no-ipv6/);
     expect(await main(['lan', '--qemu', '/no/such/folder/x.sock'])).toBe(2);
-    expect(err).toMatch(/--qemu \/no\/such\/folder\/x.sock/);
+    expect(err).toMatch(/--qemu \/no\/such\/folder\/x.sock: there is no folder \/no\/such\/folder/);
+    expect(await main(['lan', '--qemu', '/tmp/x', '--netns', 'blue'])).toBe(2);
+    expect(err).toMatch(/--netns blue: .* give --tap NAME too/);
     expect(await main(['lan', '--qemu', '/tmp/x', '--pcap', '/no/such/folder/x.pcapng'])).toBe(2);
     expect(err).toMatch(/--pcap .* cannot be written \(ENOENT\)/);
     expect(await main(['demo', '--size', 'huge'])).toBe(2);
