@@ -116,7 +116,7 @@ test('WG-12: two identities on one port, each with a wireguard-go of its own', a
         allowedIps: ['10.98.0.2/32'],
       });
       await until(async () => (await pingLoss(world.goNs, '10.98.0.1', 1, 0.1)) === 0, {
-        within: 20_000,
+        within: 60_000,
       });
       assert.equal(await pingLoss(world.us, '10.98.0.2', 3, 0.1), 0);
       assert.equal(await world.ping('go'), 0);
@@ -166,7 +166,7 @@ test('two clients with one inner address have networks of their own, and unknown
       });
     }
     for (const host of hosts) {
-      await until(async () => (await pingLoss(host, '10.5.0.1', 1, 0.1)) === 0, { within: 20_000 });
+      await until(async () => (await pingLoss(host, '10.5.0.1', 1, 0.1)) === 0, { within: 60_000 });
     }
     assert.deepEqual(
       await Promise.all(hosts.map((host) => pingLoss(host, '10.5.0.1', 5, 0.05))),
@@ -213,14 +213,15 @@ test('WG-08: wireguard-go gets through a flood by answering our cookie', async (
       world.device.identity.publicKey,
     );
     try {
-      await until(() => world.port.stats.cookiesSent > 100);
+      await until(() => world.port.stats.cookiesSent > 100, { within: 60_000 });
       // It has to shake hands anew in the middle of it: its cookie decides.
       await world.go.stop();
       await world.startGo();
       const { handshakes } = world.port.stats;
-      await until(async () => (await world.ping('go', { count: 1 })) === 0, { within: 30_000 });
+      await world.up('go');
       assert(world.port.stats.handshakes > handshakes);
-      assert.equal(world.port.engine.isUnderLoad, true);
+      // Load is remembered for a second: a flood that a busy machine holds up shows again.
+      await until(() => world.port.engine.isUnderLoad);
       // And a live tunnel loses nothing.
       assert.equal(await world.ping('go', { count: 200, interval: 0.01 }), 0);
     } finally {
@@ -243,7 +244,7 @@ test('we get through a flood by answering the cookie of wireguard-go', async (t)
           await new Promise((resolve) => setTimeout(resolve, 50));
           return world.port.stats.cookiesReceived > 0;
         },
-        { within: 30_000 },
+        { within: 60_000 },
       );
       const { handshakes } = world.port.stats;
       await until(
@@ -252,7 +253,7 @@ test('we get through a flood by answering the cookie of wireguard-go', async (t)
           await new Promise((resolve) => setTimeout(resolve, 50));
           return world.port.stats.handshakes > handshakes;
         },
-        { within: 30_000 },
+        { within: 60_000 },
       );
     } finally {
       flood.close();

@@ -244,10 +244,13 @@ export class World {
     ]);
   }
 
-  /** The tunnel answers within ten seconds. */
+  /**
+   * The tunnel answers. A ping that is lost costs five seconds, and what an end has to notice by itself (a session that the
+   * other one has forgotten, an address that is gone) fifteen: a minute is several tries of each.
+   */
   async up(from: 'us' | 'go' = 'us'): Promise<void> {
     await until(async () => (await this.ping(from, { count: 1 })) === 0, {
-      within: 20_000,
+      within: 60_000,
       what: () => `a ping from ${from}: ${JSON.stringify(this.port.stats)}`,
     });
   }
