@@ -190,6 +190,44 @@ test('link-local peers by their zone, and an answer from the address written to'
   });
 });
 
+test('marks what it sends: a routing rule by mark holds for it, from the option and from a change', async (t) => {
+  if (!requireTools(t, ['ip'])) return;
+  await pair(async (left, right) => {
+    for (const family of ['-4', '-6']) {
+      await left.ip(family, 'rule', 'add', 'fwmark', '0xca6c', 'prohibit');
+    }
+    const got: number[] = [];
+    const server = await bind(right, { onReceive: (buf, off) => got.push(buf[off]) });
+    const errors: string[] = [];
+    const client = await bind(left, { mark: 0xca6c, onError: ({ code }) => errors.push(code) });
+    try {
+      for (const [i, address] of [RIGHT, 'fd31::2'].entries()) {
+        const to = client.peer(address, server.port);
+        const send = (tag: number) => client.send(Uint8Array.of(tag), 0, 1, to);
+        client.setMark(0xca6c);
+        send(1);
+        client.flush();
+        assert.equal(client.stats.dropSendError, 2 * i + 1);
+        // What waits goes with the mark that it was sent with.
+        client.setMark(0xffffffff);
+        send(2);
+        client.setMark(0xca6c);
+        send(3);
+        client.flush();
+        await until(() => got.length === i + 1);
+        assert.equal(client.stats.dropSendError, 2 * i + 2);
+      }
+      assert.deepEqual(got, [2, 2]);
+      assert.deepEqual(new Set(errors), new Set(['EACCES']));
+      assert.throws(() => client.setMark(-1), /mark: expected 0 to 4294967295, got -1/);
+    } finally {
+      client.close();
+      server.close();
+    }
+    assert.throws(() => client.setMark(0), /closed/);
+  });
+});
+
 test('an interface that goes under a socket is reported, not fatal', async (t) => {
   if (!requireTools(t, ['ip'])) return;
   await pair(async (left, right) => {

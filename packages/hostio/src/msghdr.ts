@@ -29,6 +29,7 @@ export const SO_BROADCAST = 6;
 export const SO_REUSEPORT = 15;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
+export const SO_MARK = 36;
 /** A control message with the number of datagrams dropped for want of room. */
 export const SO_RXQ_OVFL = 40;
 

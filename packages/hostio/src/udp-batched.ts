@@ -22,7 +22,7 @@ import { RECEIVE_SLOTS, type ReceiveRing, receiveRing } from './receive-ring.ts'
 import { type BatchHolder, giveBatch, singleBatch, takeBatch } from './send-batches.ts';
 import { sockaddrPort, sockaddrWord, sockaddrZone, writeSockaddr } from './sockaddr.ts';
 import { readErrors } from './udp-errors.ts';
-import { type OpenedUdp, openUdp } from './udp-open.ts';
+import { type OpenedUdp, openUdp, setMark } from './udp-open.ts';
 import type { SendBatch } from './udp-send.ts';
 import {
   MAX_DATAGRAM,
@@ -205,6 +205,13 @@ export class BatchedUdpSocket implements UdpSocket, BatchHolder {
 
   get isBlocked(): boolean {
     return this.#blocked;
+  }
+
+  setMark(mark: number): void {
+    if (!this.#open) throw new PktkitError('PKT_CLOSED', 'this socket was closed');
+    // What was sent before leaves with the mark that it was sent with.
+    this.flush();
+    setMark(this.#fd, mark);
   }
 
   ref(): void {

@@ -18,6 +18,7 @@ import {
   IPV6_TCLASS,
   IPV6_V6ONLY,
   SO_BROADCAST,
+  SO_MARK,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
   SO_REUSEPORT,
@@ -138,6 +139,7 @@ function configure(
   } else if (sticky) {
     must(set(SOL_IP, IP_PKTINFO, 1), 'stickySource');
   }
+  if (options.mark !== undefined) must(set(SOL_SOCKET, SO_MARK, checkMark(options.mark)), 'mark');
   if (options.tos !== undefined) {
     must(set(SOL_IP, IP_TOS, options.tos), 'tos');
     if (v6) must(set(SOL_IPV6, IPV6_TCLASS, options.tos), 'tos');
@@ -148,6 +150,26 @@ function configure(
   }
   // Linux 4.18 and 5.0; setting the segment size to "none" only asks whether it is known.
   return { gso: set(SOL_UDP, UDP_SEGMENT, 0), gro: set(SOL_UDP, UDP_GRO, 1) };
+}
+
+/** Marks what an open socket sends from now on. */
+export function setMark(fd: number, mark: number): void {
+  const api = libc();
+  const arena = new Arena(64);
+  try {
+    if (!setter(api, fd, arena)(SOL_SOCKET, SO_MARK, checkMark(mark))) {
+      throw new HostError('setsockopt', api.errno(), 'mark');
+    }
+  } finally {
+    arena.release();
+  }
+}
+
+function checkMark(mark: number): number {
+  if (!Number.isInteger(mark) || mark < 0 || mark > 0xffffffff) {
+    throw new RangeError(`mark: expected 0 to 4294967295, got ${mark}`);
+  }
+  return mark | 0;
 }
 
 function connect(

@@ -179,6 +179,10 @@ export class PortableUdpSocket implements UdpSocket {
 
   flush(): void {}
 
+  setMark(_mark: number): void {
+    refuse(['mark']);
+  }
+
   ref(): void {
     this.#socket.ref();
   }
@@ -265,10 +269,12 @@ export class PortableUdpSocket implements UdpSocket {
 
 /** What `node:dgram` of the oldest supported Node cannot do is refused, not ignored. */
 function refuseUnsupported(options: UdpOptions): void {
-  const asked = (['reusePort', 'tos', 'dontFragment', 'netns', 'stickySource'] as const).filter(
-    (name) => options[name] !== undefined && options[name] !== false,
-  );
-  if (asked.length === 0) return;
+  const known = ['reusePort', 'tos', 'mark', 'dontFragment', 'netns', 'stickySource'] as const;
+  const asked = known.filter((name) => options[name] !== undefined && options[name] !== false);
+  if (asked.length > 0) refuse(asked);
+}
+
+function refuse(asked: readonly string[]): never {
   throw new PktkitError(
     'PKT_UNSUPPORTED',
     `the portable UDP tier does not know ${asked.join(', ')}: use io 'batched' (Linux with koffi)`,

@@ -52,6 +52,8 @@ export interface UdpOptions {
   sendBuffer?: number | undefined;
   /** Traffic class of datagrams that `send` gives none. Batched only. */
   tos?: number | undefined;
+  /** Mark of what is sent, for routing rules (`ip rule … fwmark`): SO_MARK, 32 bits. Needs CAP_NET_ADMIN. Batched only. */
+  mark?: number | undefined;
   /** Sets the don't-fragment bit and reports `EMSGSIZE` beyond the path's MTU. Batched only. */
   dontFragment?: boolean | undefined;
   /** Answers leave from the address that the peer last wrote to (IP_PKTINFO). On where it matters unless told. */
@@ -151,6 +153,8 @@ export interface UdpSocket {
   send(buf: Uint8Array, off: number, len: number, to: number, tos?: number): void;
   /** Sends what is queued now. */
   flush(): void;
+  /** Another mark: see `UdpOptions.mark`. Throws `EPERM` without the privilege, `PKT_UNSUPPORTED` in the portable tier. */
+  setMark(mark: number): void;
   /** An open socket keeps the process alive; after `unref` it does not. */
   ref(): void;
   unref(): void;

@@ -239,6 +239,8 @@ describe('the portable tier', () => {
   it('refuses what it cannot do', async () => {
     const options = { io: 'portable', onReceive: () => {}, tos: 46, reusePort: true } as const;
     await expect(bindUdp(options)).rejects.toThrow(/reusePort, tos.*batched/);
+    const { socket } = await bind({ io: 'portable', address: '127.0.0.1' });
+    expect(() => socket.setMark(7)).toThrow(/mark.*batched/);
   });
 });
 

@@ -151,17 +151,14 @@ export class Identity {
       peer.setPresharedKey(psk);
       psk.fill(0);
     }
-    if (options.endpoint !== undefined) peer.setEndpoint(options.endpoint);
-    if (options.expiresIn !== undefined) {
-      peer.setExpiry(this.#host.core.clock.now + options.expiresIn);
-    }
-    if (options.persistentKeepalive !== undefined) {
-      try {
-        peer.setPersistentKeepalive(options.persistentKeepalive);
-      } catch (error) {
-        this.removePeer(peer);
-        throw error;
-      }
+    const { endpoint, expiresIn, persistentKeepalive } = options;
+    try {
+      if (endpoint !== undefined) peer.setEndpoint(endpoint);
+      if (expiresIn !== undefined) peer.setExpiry(this.#host.core.clock.now + expiresIn);
+      if (persistentKeepalive !== undefined) peer.setPersistentKeepalive(persistentKeepalive);
+    } catch (error) {
+      this.removePeer(peer);
+      throw error;
     }
     return peer;
   }

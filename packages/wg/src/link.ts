@@ -21,8 +21,11 @@ export interface Link {
   describe(endpoint: number, out: Uint8Array, off: number): number;
   /** For people and for `wg show`: `192.0.2.1:51820` or `[2001:db8::1]:51820`. */
   format(endpoint: number): string;
-  /** The endpoint of an address; `NO_ENDPOINT` where the link cannot reach addresses of this kind. */
-  intern(address: IpAddr, port: number): number;
+  /**
+   * The endpoint of an address, or of one with a zone as text (`fe80::1%eth0`); `NO_ENDPOINT` where the link cannot reach
+   * addresses of this kind.
+   */
+  intern(address: IpAddr | string, port: number): number;
   /** The engine keeps this endpoint for a peer: its number must go on meaning the same until released as often. */
   retain(endpoint: number): void;
   release(endpoint: number): void;

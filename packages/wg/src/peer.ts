@@ -7,12 +7,18 @@
 
 import { type Clock, Packet, type Prefix, type Timer } from '@pktkit/core';
 import type { X25519PublicKey } from '@pktkit/crypto';
-import { HANDSHAKE_TOS, INITIATION_LENGTH, MAC_LENGTH, TIMESTAMP_LENGTH } from './constants.ts';
+import {
+  HANDSHAKE_TOS,
+  INITIATION_LENGTH,
+  KEY_LENGTH,
+  MAC_LENGTH,
+  TIMESTAMP_LENGTH,
+} from './constants.ts';
 import { signMessage } from './cookie.ts';
 import type { EngineCore } from './engine-core.ts';
 import type { Identity } from './identity.ts';
 import { type SlabSlot, Slot, slotView } from './key-slab.ts';
-import { formatKey } from './keys.ts';
+import { formatKey, keyFrom, parseKey } from './keys.ts';
 import { NO_ENDPOINT } from './link.ts';
 import type { OpenedInitiation, SessionKeys } from './noise.ts';
 import { Session } from './session.ts';
@@ -95,17 +101,23 @@ export class Peer {
 
   /** A copy of the 32 bytes. */
   get publicKey(): Uint8Array {
+    // The slot of a removed peer is another's by now.
+    if (this.#removed) return parseKey(this.id);
     return slotView(this.#slot, Slot.PUBLIC_KEY).slice();
   }
 
   /** A copy of the pre-shared key; zero bytes without one. */
   get presharedKey(): Uint8Array {
+    if (this.#removed) return new Uint8Array(KEY_LENGTH);
     return slotView(this.#slot, Slot.PRESHARED_KEY).slice();
   }
 
-  /** Counts for the next handshake. */
-  setPresharedKey(key: Uint8Array): void {
-    this.#slot.chunk.set(key, this.#slot.at + Slot.PRESHARED_KEY);
+  /** 32 bytes, base64 or hexadecimal digits; zero bytes for none. Counts for the next handshake. */
+  setPresharedKey(key: Uint8Array | string): void {
+    if (this.#removed) return;
+    const bytes = keyFrom(key);
+    this.#slot.chunk.set(bytes, this.#slot.at + Slot.PRESHARED_KEY);
+    bytes.fill(0);
   }
 
   get isRemoved(): boolean {
@@ -152,7 +164,7 @@ export class Peer {
 
   /** Where the next messages go, until the peer shows up elsewhere. */
   setEndpoint(endpoint: number): void {
-    if (endpoint === this.endpoint) return;
+    if (endpoint === this.endpoint || (this.#removed && endpoint !== NO_ENDPOINT)) return;
     if (endpoint !== NO_ENDPOINT) this.#core.link.retain(endpoint);
     if (this.endpoint !== NO_ENDPOINT) this.#core.link.release(this.endpoint);
     this.endpoint = endpoint;
@@ -176,6 +188,8 @@ export class Peer {
 
   /** Removes the peer by itself at this time of the clock; `Infinity` for never. */
   setExpiry(at: number): void {
+    if (Number.isNaN(at))
+      throw new RangeError('the expiry of a peer is a time of the clock, got NaN');
     this.#expireAt = at;
     this.#arm(at);
   }

@@ -3,7 +3,8 @@
  * it is text in and text out; the socket is in `./node`.
  */
 
-import { fromHex, IpAddr, Prefix } from '@pktkit/core';
+import { fromHex, IpAddr, PktkitError, Prefix } from '@pktkit/core';
+import { type EndpointName, parseEndpoint } from './config.ts';
 import type { WireGuard } from './device.ts';
 import { formatKeyHex, isZero } from './keys.ts';
 import { NO_ENDPOINT } from './link.ts';
@@ -21,6 +22,7 @@ export interface UapiPort {
 
 /** Error numbers that `wg` prints by their names: negative, as Linux has them. */
 const OK = 0;
+const EPERM = -1;
 const EIO = -5;
 const EINVAL = -22;
 const EPROTO = -71;
@@ -35,7 +37,7 @@ interface PeerChange {
   remove: boolean;
   updateOnly: boolean;
   presharedKey: Uint8Array | null;
-  endpoint: { address: IpAddr; port: number } | null;
+  endpoint: EndpointName | null;
   persistentKeepalive: number | null;
   replaceAllowedIps: boolean;
   readonly allowedIps: Array<{ prefix: Prefix; remove: boolean }>;
@@ -212,8 +214,8 @@ async function applyChange(
   }
   try {
     if (change.fwMark !== null) port.setFwMark(change.fwMark);
-  } catch {
-    return EOPNOTSUPP;
+  } catch (error) {
+    return (error as { code?: unknown }).code === 'EPERM' ? EPERM : EOPNOTSUPP;
   }
   try {
     const { identity } = device;
@@ -257,8 +259,9 @@ function applyPeer(device: WireGuard, change: PeerChange): void {
     else device.allowIp(peer, prefix);
   }
   if (change.endpoint !== null) {
-    const endpoint = device.link.intern(change.endpoint.address, change.endpoint.port);
-    if (endpoint !== NO_ENDPOINT) peer.setEndpoint(endpoint);
+    const endpoint = device.link.intern(change.endpoint.host, change.endpoint.port);
+    if (endpoint === NO_ENDPOINT) throw new PktkitError('WG_INVALID_CONFIG', 'no way to there');
+    peer.setEndpoint(endpoint);
   }
   if (change.persistentKeepalive !== null) peer.setPersistentKeepalive(change.persistentKeepalive);
 }
@@ -273,11 +276,8 @@ function readInteger(value: string, max: number): number | null {
   return number <= max ? number : null;
 }
 
-function readEndpoint(value: string): { address: IpAddr; port: number } | null {
-  const match = /^(?:\[([0-9a-fA-F:.]+)(?:%[^\]]*)?\]|([0-9.]+)):([0-9]{1,5})$/.exec(value);
-  if (match === null) return null;
-  const address = IpAddr.tryParse(match[1] ?? match[2]);
-  const port = readInteger(match[3], 65535);
-  if (address === null || port === null || port === 0) return null;
-  return { address, port };
+/** An address: names are looked up by `wg`. */
+function readEndpoint(value: string): EndpointName | null {
+  const name = parseEndpoint(value);
+  return name === null || IpAddr.tryParse(name.host.split('%', 1)[0]) === null ? null : name;
 }

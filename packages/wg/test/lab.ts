@@ -1,4 +1,4 @@
-import { Packet, put16, put32 } from '@pktkit/core';
+import { IpAddr, Packet, put16, put32 } from '@pktkit/core';
 import { type CryptoProvider, nobleProvider } from '@pktkit/crypto';
 import { nodeProvider } from '@pktkit/crypto/node';
 import { VirtualClock } from '@pktkit/testkit';
@@ -67,7 +67,10 @@ export class Net {
         return 6;
       },
       format: (endpoint) => `10.0.${endpoint >>> 8}.${endpoint & 255}:51820`,
-      intern: (address) => (address.family === 4 ? address.v4 & 0xffff : -1),
+      intern: (address) => {
+        const ip = IpAddr.tryParse(`${address}`);
+        return ip?.family === 4 ? ip.v4 & 0xffff : -1;
+      },
       retain: (endpoint) => {
         this.holds.set(endpoint, (this.holds.get(endpoint) ?? 0) + 1);
       },

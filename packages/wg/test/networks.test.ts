@@ -286,6 +286,47 @@ describe('several identities on one port', () => {
   });
 });
 
+describe('a peer that was removed', () => {
+  it('holds nothing of the one that came after it, and gives nothing to it', () => {
+    const net = new Net();
+    const identity = net.engine({ endpoint: 1 }).addIdentity({ privateKey: generatePrivateKey() });
+    const [first, second] = [generatePrivateKey(), generatePrivateKey()];
+    const gone = identity.addPeer({ publicKey: first, presharedKey: first, endpoint: 10 });
+    identity.removePeer(gone);
+    const peer = identity.addPeer({ publicKey: second, presharedKey: second });
+    expect(gone.publicKey).toEqual(first);
+    expect(gone.presharedKey).toEqual(new Uint8Array(32));
+    gone.setPresharedKey(first);
+    gone.setEndpoint(10);
+    gone.setPersistentKeepalive(25);
+    gone.handshake();
+    gone.send(Packet.of(ipv4('10.0.0.1', '10.0.0.2', 40)));
+    net.clock.advance(60_000);
+    expect(peer.presharedKey).toEqual(second);
+    expect(peer.publicKey).toEqual(second);
+    expect(net.holds.size).toBe(0);
+    expect(net.log.length).toBe(0);
+    expect(net.clock.nextDeadline).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('was never there when its options are wrong', () => {
+    const engine = new Net().engine({ endpoint: 1 }, { limits: { peers: 1 } });
+    const identity = engine.addIdentity({ privateKey: generatePrivateKey() });
+    const publicKey = generatePrivateKey();
+    for (const wrong of [
+      { presharedKey: new Uint8Array(31) },
+      { persistentKeepalive: 65_536 },
+      { expiresIn: Number.NaN },
+    ]) {
+      expect(() => identity.addPeer({ publicKey, ...wrong })).toThrow(/32 bytes|65535|NaN/);
+      expect(identity.peers.size).toBe(0);
+    }
+    const peer = identity.addPeer({ publicKey });
+    expect(() => peer.setPresharedKey(new Uint8Array(64))).toThrow(/32 bytes, got 64/);
+    expect(() => identity.addPeer({ publicKey: generatePrivateKey() })).toThrow(/limits.peers/);
+  });
+});
+
 describe('one private key for another', () => {
   it('ends all sessions; peers must know the new public key', () => {
     const net = new Net();

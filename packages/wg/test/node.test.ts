@@ -3,7 +3,14 @@ import { connect as dial } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Packet } from '@pktkit/core';
-import { formatConfig, formatKey, generatePrivateKey, parseConfig } from '@pktkit/wg';
+import {
+  answerUapi,
+  formatConfig,
+  formatKey,
+  formatKeyHex,
+  generatePrivateKey,
+  parseConfig,
+} from '@pktkit/wg';
 import { configQr, configQrPng, listen, type WireGuardPort } from '@pktkit/wg/node';
 import { describe, expect, it } from 'vitest';
 import { EndpointNames } from '../src/node/names.ts';
@@ -114,6 +121,62 @@ describe('endpoints by name', () => {
   });
 });
 
+describe('endpoints by address', () => {
+  it('are refused where the socket sends no such thing, and passed over among those of a name', async () => {
+    const found = [['2001:db8::1', '127.0.0.1'], ['2001:db8::1']];
+    const lookup = async () => found.shift() as string[];
+    const port = await listen({ port: 0, address: '127.0.0.1', lookup });
+    try {
+      const device = port.device({ privateKey: generatePrivateKey() });
+      const publicKey = generatePrivateKey();
+      expect(() => port.addPeer(device, { publicKey, endpoint: '[2001:db8::1]:9' })).toThrow(
+        /endpoint \[2001:db8::1\]:9: this port is bound to an IPv4 address/,
+      );
+      expect(device.peers.size).toBe(0);
+      const peer = port.addPeer(device, { publicKey });
+      await port.setEndpoint(peer, 'vpn.example:9');
+      expect(peer.endpointText).toBe('127.0.0.1:9');
+      await expect(port.setEndpoint(peer, 'vpn.example:9')).rejects.toThrow(
+        /endpoint vpn.example: .* none that can be reached \(2001:db8::1\)/,
+      );
+      expect(peer.endpointText).toBe('127.0.0.1:9');
+    } finally {
+      port.close();
+    }
+  });
+
+  it('keep their zone when the port moves, and when wg sets them', async () => {
+    const port = await listen({ port: 0 });
+    try {
+      const device = port.device({ privateKey: generatePrivateKey() });
+      const publicKey = generatePrivateKey();
+      const peer = port.addPeer(device, { publicKey, endpoint: '[fe80::1%1]:9' });
+      await port.setListenPort(0);
+      expect(peer.endpointText).toBe('[fe80::1%1]:9');
+      const request = `set=1\npublic_key=${formatKeyHex(publicKey)}\nendpoint=[fe80::2%1]:8`;
+      expect(await answerUapi(device, port, request)).toBe('errno=0\n\n');
+      expect(peer.endpointText).toBe('[fe80::2%1]:8');
+    } finally {
+      port.close();
+    }
+  });
+});
+
+describe('a mark for routing rules', () => {
+  it('WG-14: is refused by name where the socket cannot carry it', async () => {
+    await expect(listen({ port: 0, io: 'portable', fwMark: 7 })).rejects.toThrow(/mark/);
+    const port = await listen({ port: 0, io: 'portable', fwMark: 0 });
+    try {
+      expect(() => port.setFwMark(7)).toThrow(/mark.*batched/);
+      expect(port.fwMark).toBe(0);
+      const device = port.device({ privateKey: generatePrivateKey() });
+      expect(await answerUapi(device, port, 'set=1\nfwmark=7')).toBe('errno=-95\n\n');
+    } finally {
+      port.close();
+    }
+  });
+});
+
 describe('files', () => {
   it('become devices, and QR codes for phones', async () => {
     const key = formatKey(generatePrivateKey());
@@ -149,10 +212,10 @@ describe('the control socket', () => {
       client.setEncoding('utf8').on('data', (text: string) => {
         answers += text;
       });
-      client.write('set=1\nfwmark=7\n\nget=1\n\nset=1\n\n');
+      client.write('set=1\nfwmark=x\n\nget=1\n\nset=1\n\n');
       await until(() => (answers.match(/errno=/g) ?? []).length === 3);
       expect(answers).toMatch(
-        /^errno=-95\n\nprivate_key=[0-9a-f]{64}\nlisten_port=[0-9]+\nerrno=0\n\nerrno=0\n\n$/,
+        /^errno=-22\n\nprivate_key=[0-9a-f]{64}\nlisten_port=[0-9]+\nerrno=0\n\nerrno=0\n\n$/,
       );
       const closed = new Promise((resolve) => client.once('close', resolve));
       server.close();

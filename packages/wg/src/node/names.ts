@@ -4,8 +4,8 @@
  */
 
 import { lookup } from 'node:dns/promises';
-import { IpAddr } from '@pktkit/core';
-import type { EndpointName } from '../config.ts';
+import { IpAddr, PktkitError } from '@pktkit/core';
+import { type EndpointName, formatEndpoint } from '../config.ts';
 import { NO_ENDPOINT } from '../link.ts';
 import type { Peer } from '../peer.ts';
 import type { UdpLink } from './udp-link.ts';
@@ -30,15 +30,30 @@ export class EndpointNames {
 
   /** Gives the peer this endpoint. Rejects when the name cannot be looked up now; it is tried again with each handshake. */
   async set(peer: Peer, name: EndpointName): Promise<void> {
-    const address = IpAddr.tryParse(name.host);
-    if (address !== null || name.host.includes('%')) {
-      this.#entries.delete(peer);
-      peer.setEndpoint(this.#link.intern(address ?? name.host, name.port));
-      return;
-    }
+    if (this.setAddress(peer, name)) return;
     const entry = { name, looking: false, attempts: 0 };
     this.#entries.set(peer, entry);
     await this.#resolve(peer, entry);
+  }
+
+  /**
+   * Gives the peer this endpoint when it is an address; false when it is a name. Throws `WG_INVALID_CONFIG` when nothing can
+   * be sent there.
+   */
+  setAddress(peer: Peer, name: EndpointName): boolean {
+    const { host, port } = name;
+    const address = IpAddr.tryParse(host);
+    if (address === null && !host.includes('%')) return false;
+    const endpoint = this.#link.intern(address ?? host, port);
+    if (endpoint === NO_ENDPOINT) {
+      throw new PktkitError(
+        'WG_INVALID_CONFIG',
+        `endpoint ${formatEndpoint(name)}: this port is bound to an IPv4 address and sends no IPv6`,
+      );
+    }
+    this.#entries.delete(peer);
+    peer.setEndpoint(endpoint);
+    return true;
   }
 
   nameOf(peer: Peer): EndpointName | undefined {
@@ -61,11 +76,18 @@ export class EndpointNames {
   async #resolve(peer: Peer, entry: Entry): Promise<void> {
     entry.looking = true;
     try {
-      const addresses = await this.#lookup(entry.name.host);
-      if (this.#entries.get(peer) !== entry || peer.isRemoved || addresses.length === 0) return;
-      const text = addresses[entry.attempts % addresses.length];
+      const found = await this.#lookup(entry.name.host);
+      if (this.#entries.get(peer) !== entry || peer.isRemoved) return;
+      const { host, port } = entry.name;
+      const endpoints = found
+        .map((text) => this.#link.intern(text, port))
+        .filter((endpoint) => endpoint !== NO_ENDPOINT);
+      if (endpoints.length === 0) {
+        const what = found.length === 0 ? 'no address' : `none that can be reached (${found})`;
+        throw new PktkitError('WG_NO_ADDRESS', `endpoint ${host}: the name has ${what}`);
+      }
       const wasUnknown = peer.endpoint === NO_ENDPOINT;
-      peer.setEndpoint(this.#link.intern(text, entry.name.port));
+      peer.setEndpoint(endpoints[entry.attempts % endpoints.length]);
       if (wasUnknown && (peer.staged > 0 || peer.persistentKeepalive > 0)) peer.handshake();
     } finally {
       entry.looking = false;

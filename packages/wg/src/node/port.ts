@@ -39,6 +39,8 @@ export interface ListenOptions extends SocketOptions {
   /** The fastest of this machine unless told. */
   crypto?: CryptoProvider | undefined;
   limits?: Partial<EngineLimits> | undefined;
+  /** Mark of the datagrams sent, for routing rules, as `FwMark` of a file; needs CAP_NET_ADMIN. None unless told. */
+  fwMark?: number | undefined;
   /** Finds the addresses of a name; the system's resolver unless told. */
   lookup?: Lookup | undefined;
   /** For tests only: other times than the protocol's. */
@@ -60,6 +62,7 @@ export class WireGuardPort implements UapiPort {
   readonly #link: UdpLink;
   readonly #names: EndpointNames;
   readonly #options: ListenOptions;
+  #fwMark: number;
   readonly #servers = new Set<UapiServer>();
   readonly #receive: UdpOptions['onReceive'];
   #closed = false;
@@ -70,6 +73,7 @@ export class WireGuardPort implements UapiPort {
     this.clock = engine.clock;
     this.#link = link;
     this.#options = options;
+    this.#fwMark = options.fwMark ?? 0;
     this.#names = new EndpointNames(link, options.lookup);
     this.#receive = receiver(engine);
     socket.ref();
@@ -97,15 +101,16 @@ export class WireGuardPort implements UapiPort {
     return this.#link.socket.stats;
   }
 
-  /** Always 0: see `setFwMark`. */
+  /** Mark of the datagrams sent, for routing rules; 0 for none. */
   get fwMark(): number {
-    return 0;
+    return this.#fwMark;
   }
 
-  /** Throws `PKT_UNSUPPORTED` for anything but 0. */
+  /** Throws `EPERM` without CAP_NET_ADMIN, and `PKT_UNSUPPORTED` where `io` is `portable`. */
   setFwMark(mark: number): void {
-    if (mark === 0) return;
-    throw new PktkitError('PKT_UNSUPPORTED', 'fwmark: the socket of this port cannot be marked');
+    if (mark === this.#fwMark) return;
+    this.#link.socket.setMark(mark);
+    this.#fwMark = mark;
   }
 
   /** Adds an interface whose peers share it, routed by their allowed IPs. */
@@ -121,7 +126,7 @@ export class WireGuardPort implements UapiPort {
     return device;
   }
 
-  /** Adds the interface that a wg-quick file describes. Its ListenPort, DNS and commands are not looked at here. */
+  /** Adds the interface that a wg-quick file describes. Its ListenPort, FwMark, DNS and commands are not looked at. */
   deviceOf(config: WgConfig | string, options: Partial<PortDeviceOptions> = {}): WireGuard {
     const { interface: own, peers } = typeof config === 'string' ? parseConfig(config) : config;
     if (own.privateKey === undefined) {
@@ -146,8 +151,10 @@ export class WireGuardPort implements UapiPort {
     const { endpoint, persistentKeepalive, ...rest } = options;
     const name = typeof endpoint === 'string' ? readEndpoint(endpoint) : endpoint;
     const peer = device.addPeer(rest);
-    if (name !== undefined) this.setEndpoint(peer, name).catch(() => {});
     try {
+      if (name !== undefined && !this.#names.setAddress(peer, name)) {
+        this.#names.set(peer, name).catch(() => {});
+      }
       if (persistentKeepalive !== undefined) peer.setPersistentKeepalive(persistentKeepalive);
     } catch (error) {
       device.removePeer(peer);
@@ -181,19 +188,26 @@ export class WireGuardPort implements UapiPort {
   /** Moves to another UDP port, 0 for any; tunnels go on. Rejects, and stays, when it is taken. */
   async setListenPort(port: number): Promise<void> {
     if (this.#closed) throw new PktkitError('PKT_CLOSED', 'this WireGuard port was closed');
-    const next = await bind({ ...this.#options, port }, this.#receive);
+    const next = await bind({ ...this.#options, port, fwMark: this.#fwMark }, this.#receive);
+    if (this.#closed) {
+      next.close();
+      throw new PktkitError('PKT_CLOSED', 'this WireGuard port was closed');
+    }
     const old = this.#link.socket;
-    const targets: Array<[Peer, IpAddr, number]> = [];
+    const targets: Array<[Peer, string]> = [];
     for (const identity of this.engine.identities) {
       for (const peer of identity.peers.values()) {
         if (peer.endpoint === NO_ENDPOINT) continue;
-        targets.push([peer, old.peerAddress(peer.endpoint), old.peerPort(peer.endpoint)]);
+        targets.push([peer, old.formatPeer(peer.endpoint)]);
         peer.setEndpoint(NO_ENDPOINT);
       }
     }
     this.engine.forgetRequests();
     this.#link.socket = next;
-    for (const [peer, address, at] of targets) peer.setEndpoint(this.#link.intern(address, at));
+    for (const [peer, text] of targets) {
+      const { host, port: at } = readEndpoint(text);
+      peer.setEndpoint(this.#link.intern(host, at));
+    }
     next.ref();
     old.close();
   }
@@ -257,8 +271,10 @@ function receiver(engine: Engine): UdpOptions['onReceive'] {
 }
 
 function bind(options: ListenOptions, onReceive: UdpOptions['onReceive']): Promise<UdpSocket> {
-  const { clock, crypto, limits, lookup, testTimings, ...socket } = options;
-  return bindUdp({ ...socket, clock, onReceive });
+  const { clock, crypto, fwMark, limits, lookup, testTimings, ...socket } = options;
+  // Also 0 asks for a privilege.
+  const mark = fwMark === 0 ? undefined : fwMark;
+  return bindUdp({ ...socket, mark, clock, onReceive });
 }
 
 function readEndpoint(text: string): EndpointName {

@@ -1,6 +1,6 @@
 /** hostio's UDP socket as an engine's link. Endpoints are the socket's peer handles. */
 
-import type { IpAddr } from '@pktkit/core';
+import { IpAddr } from '@pktkit/core';
 import type { UdpSocket } from '@pktkit/hostio';
 import { type Link, NO_ENDPOINT } from '../link.ts';
 
@@ -30,9 +30,10 @@ export class UdpLink implements Link {
     return this.socket.formatPeer(endpoint);
   }
 
+  /** `address` may name a zone: `fe80::1%eth0`. */
   intern(address: IpAddr | string, port: number): number {
+    if (!this.#reaches(address)) return NO_ENDPOINT;
     const endpoint = this.socket.peer(address, port);
-    if (endpoint < 0) return NO_ENDPOINT;
     // `peer` holds it for the caller; the engine holds what it keeps by itself.
     this.socket.releasePeer(endpoint);
     return endpoint;
@@ -44,5 +45,12 @@ export class UdpLink implements Link {
 
   release(endpoint: number): void {
     this.socket.releasePeer(endpoint);
+  }
+
+  /** A socket bound to an IPv4 address sends no IPv6. */
+  #reaches(address: IpAddr | string): boolean {
+    if (this.socket.address.family === 6) return true;
+    const ip = typeof address === 'string' ? IpAddr.tryParse(address) : address;
+    return ip !== null && (ip.family === 4 || ip.isV4Mapped);
   }
 }
