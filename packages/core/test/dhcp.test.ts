@@ -13,6 +13,7 @@ import {
   Packet,
   PktkitError,
   parseDhcp,
+  pipeL2,
   pipeL3,
   tap,
   writeDhcp,
@@ -626,5 +627,85 @@ describe('a DHCP server that shares its address with the gateway', () => {
     const [a, b] = [1, 2].map(() => new DhcpServer({ address: '10.0.0.1/24' }));
     expect(a.mac.equals(b.mac)).toBe(false);
     expect(adapt(pipeL3()[0]).mac.equals(adapt(pipeL3()[0]).mac)).toBe(false);
+  });
+});
+
+describe('hostile messages', () => {
+  /** Changes bytes behind the transaction id, cuts the end off, or leaves it alone; the checksum becomes "none". */
+  function mangle(frame: Frame, random: () => number): Frame {
+    const bytes = frame.bytes.slice(0, frame.len - (random() % 4 === 0 ? random() % 60 : 0));
+    for (let n = random() % 6; n > 0; n--) {
+      // Mostly in the options: that is where the structure is.
+      const from = random() % 4 === 0 ? 50 : 282;
+      bytes[from + (random() % Math.max(1, bytes.length - from))] = random();
+    }
+    const length = bytes.length - 14;
+    writeIpv4(bytes, 14, length, 17, IpAddr.read(4, bytes, 26).w3, IpAddr.read(4, bytes, 30).w3);
+    bytes.set([(length - 20) >> 8, (length - 20) & 255, 0, 0], 38);
+    return Frame.of(bytes);
+  }
+
+  it('never throw in a client, and the next good server is believed', () => {
+    let received = 0;
+    for (let seed = 1; seed <= 60; seed++) {
+      const random = seeded(seed);
+      const net = lan(seed);
+      const [inner, outer] = pipeL2();
+      const server = new DhcpServer({
+        address: '10.0.0.1/24',
+        routers: ['10.0.0.1'],
+        dns: ['10.0.0.1'],
+        leaseTime: 120,
+        clock: net.clock,
+      });
+      let hostile = true;
+      // Between the server and the switch: what the server says arrives mangled.
+      inner.setHandler((frame) => server.send(frame));
+      server.setHandler((frame) => {
+        const answer = frame.etherType === 0x0800 && hostile ? mangle(frame, random) : frame;
+        inner.send(answer);
+      });
+      net.connect(outer);
+      const client = net.host({ dhcp: true, ipv6: false });
+      net.clock.advance(3_600_000);
+      received += client.adapter.dhcp?.stats.received ?? 0;
+      hostile = false;
+      net.clock.advance(3_600_000);
+      // Bound, or still within the terms that the last mangled answer gave, however long those are.
+      expect(client.adapter.dhcp?.state, `seed ${seed}`).toMatch(/^(bound|renewing|rebinding)$/);
+      expect(client.device.addrs.length).toBe(1);
+    }
+    expect(received).toBeGreaterThan(1000);
+  });
+
+  it('never throw in a server, take no more than its range, and others get their lease', () => {
+    const net = lan();
+    const server = new DhcpServer({
+      address: '10.0.0.1/24',
+      range: ['10.0.0.10', '10.0.0.19'],
+      leaseTime: 120,
+      clock: net.clock,
+    });
+    net.connect(server);
+    net.host({ dhcp: true, ipv6: false });
+    net.clock.advance(300_000);
+    // Unicast renewals pass the sniffer by: these are DISCOVER and REQUEST.
+    const requests = net.frames.filter(
+      ({ buf, off }) => buf[off + 23] === 17 && buf[off + 37] === 67,
+    );
+    expect(requests.length).toBe(2);
+    const random = seeded(9);
+    for (let i = 0; i < 20_000; i++) {
+      net.forge(mangle(requests[random() % requests.length], random).bytes);
+      net.clock.advance(random() % 50);
+      net.frames.length = 0;
+    }
+    expect(server.leases.length).toBeLessThanOrEqual(10);
+    const { discovers, requests: asked } = server.stats;
+    expect(discovers + asked).toBeGreaterThan(1000);
+    net.clock.advance(600_000);
+    const late = net.host({ dhcp: true, ipv6: false });
+    net.clock.advance(30_000);
+    expect(late.adapter.dhcp?.state).toBe('bound');
   });
 });

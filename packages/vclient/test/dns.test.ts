@@ -418,3 +418,59 @@ describe('happy eyeballs', () => {
     expect(codes).toEqual(['ECONNREFUSED', 'ENOTFOUND']);
   });
 });
+
+describe('hostile answers', () => {
+  /** An answer with aliases, several records, a pointer into itself: what there is to break. */
+  function rich(id: number, question: dnsPacket.Question): Uint8Array {
+    const { name } = question;
+    const answers = [cname(name, 'alias.test'), a('alias.test', B4), aaaa('alias.test', B6)];
+    return new Uint8Array(
+      dnsPacket.encode({
+        type: 'response',
+        id,
+        questions: [question],
+        answers,
+        authorities: [
+          {
+            type: 'SOA',
+            name: 'test',
+            ttl: 60,
+            data: { mname: 'ns.test', rname: 'who.test', serial: 1, minimum: 60 },
+          },
+        ],
+        additionals: [{ type: 'TXT', name, data: ['x'.repeat(100)], ttl: 5 }],
+      }),
+    );
+  }
+
+  it('never throw, and every question is settled within its time', async () => {
+    let seed = 7;
+    const next = () => {
+      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+      return seed >>> 16;
+    };
+    let count = 0;
+    const { clock, a: client } = withServer((question, message) => {
+      count++;
+      const query = dnsPacket.decode(Buffer.from(message.data));
+      const bytes = rich(query.id ?? 0, question);
+      // The id and "response" stay, else nothing looks further.
+      for (let n = next() % 5; n > 0; n--) bytes[3 + (next() % (bytes.length - 3))] = next();
+      return bytes.subarray(0, next() % 4 === 0 ? next() % bytes.length : bytes.length);
+    });
+    const ends = new Set<string>();
+    for (let i = 0; i < 400; i++) {
+      const from = clock.now;
+      const looked = client.resolve(`host${i}.test`).then(
+        (found) => `${found.length > 0}`,
+        (error: NodeJS.ErrnoException) => String(error.code),
+      );
+      ends.add(await clock.settle(looked));
+      expect(clock.now - from).toBeLessThan(60_000);
+    }
+    expect(count).toBeGreaterThan(800);
+    // Some get through, some say that there is no such name, some never become an answer.
+    expect(ends.has('true')).toBe(true);
+    for (const end of ends) expect(end).toMatch(/^(true|ENOTFOUND|ENODATA|EAI_AGAIN|ETIMEDOUT)$/);
+  });
+});
