@@ -11,7 +11,7 @@ import {
   widenReorderingWindow,
 } from './recovery.ts';
 import { restartRetransmission, scheduleRetransmission } from './schedule.ts';
-import type { Covered } from './scoreboard.ts';
+import { type Covered, sentAfter } from './scoreboard.ts';
 import { ECE, FIN, type Segment, SYN } from './segment.ts';
 import { seqDiff, seqGe, seqGt, seqLe, seqLt, seqMin } from './seq.ts';
 import { EVENT_WRITABLE, TIMER_PERSIST, TIMER_REORDER } from './state.ts';
@@ -231,10 +231,11 @@ function updateRack(c: Connection, covered: Covered): void {
   }
   c.rackRtt = rtt;
   if (
-    covered.newestSentAt > c.rackSentAt ||
-    (covered.newestSentAt === c.rackSentAt && seqGt(covered.newestEnd, c.rackEnd))
+    c.rackSentAt < 0 ||
+    sentAfter(covered.newestOrder, covered.newestEnd, c.rackOrder, c.rackEnd)
   ) {
     c.rackSentAt = covered.newestSentAt;
+    c.rackOrder = covered.newestOrder;
     c.rackEnd = covered.newestEnd;
   }
 }

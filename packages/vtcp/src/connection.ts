@@ -187,6 +187,7 @@ export class Connection extends Flow implements TcpConnection {
   probesOut = 0;
   // RACK (RFC 8985 §5.2).
   rackSentAt = -0.5;
+  rackOrder = 0;
   rackEnd = 0;
   rackRtt = 0.5;
   reoSteps = 1;

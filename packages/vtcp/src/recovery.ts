@@ -6,7 +6,7 @@
 import { ProportionalRateReduction } from './congestion/prr.ts';
 import type { Connection } from './connection.ts';
 import { onProbeLost } from './mtu.ts';
-import { LOST, MTU_PROBE, RETRANSMITTED, SACKED, type Sent } from './scoreboard.ts';
+import { LOST, MTU_PROBE, RETRANSMITTED, SACKED, type Sent, sentAfter } from './scoreboard.ts';
 import { seqDiff, seqGe, seqGt, seqLt } from './seq.ts';
 import {
   CWR_PHASE,
@@ -67,9 +67,7 @@ function markByTime(c: Connection): void {
   let sent = board.oldest;
   while (sent !== null) {
     const next: Sent | null = sent.newer;
-    const sentBefore =
-      sent.sentAt < c.rackSentAt || (sent.sentAt === c.rackSentAt && seqLt(sent.end, c.rackEnd));
-    if (!sentBefore) break;
+    if (!sentAfter(c.rackOrder, c.rackEnd, sent.order, sent.end)) break;
     const left = sent.sentAt + c.rackRtt + reoWnd - now;
     if (left <= 0) lose(c, sent);
     else if (left > wait) wait = left;

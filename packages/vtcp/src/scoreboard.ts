@@ -25,8 +25,9 @@ const MAX_SACK_RANGES = 1024;
 export class Sent {
   seq = 0;
   end = 0;
-  /** Last transmission. */
+  /** Last transmission: when, and the how-manieth of the connection. Several leave in one instant, and not by sequence number. */
   sentAt = 0.5;
+  order = 0;
   flags = 0;
   older: Sent | null = null;
   newer: Sent | null = null;
@@ -51,6 +52,7 @@ export class Covered {
   probeAcked = false;
   // RACK's newest (RFC 8985 §6.2 step 2).
   newestSentAt = -0.5;
+  newestOrder = 0;
   newestEnd = 0;
   newestRetransmitted = false;
   // The highest SACK before this acknowledgement: within one, the order of its blocks says nothing.
@@ -87,6 +89,7 @@ export class Scoreboard {
   #ring: Sent[] = NO_RECORDS;
   #head = 0;
   #count = 0;
+  #order = 0;
   /** Everything below is either not lost or being retransmitted. */
   #lostHint = 0;
   #known: RangeSet | null = null;
@@ -126,6 +129,7 @@ export class Scoreboard {
     sent.seq = seq;
     sent.end = end;
     sent.sentAt = now;
+    sent.order = this.#order = (this.#order + 1) | 0;
     sent.flags = flags;
     if (this.#count === this.#ring.length) this.#grow();
     this.#ring[(this.#head + this.#count++) & (this.#ring.length - 1)] = sent;
@@ -213,6 +217,7 @@ export class Scoreboard {
     }
     sent.flags |= RETRANSMITTED | EVER_RETRANSMITTED;
     sent.sentAt = now;
+    sent.order = this.#order = (this.#order + 1) | 0;
     this.#unlink(sent);
     this.#append(sent);
   }
@@ -237,6 +242,7 @@ export class Scoreboard {
     rest.seq = seq;
     rest.end = sent.end;
     rest.sentAt = sent.sentAt;
+    rest.order = sent.order;
     rest.flags = sent.flags;
     sent.end = seq;
     sent.flags &= ~CARRIES_FIN;
@@ -327,10 +333,11 @@ export class Scoreboard {
       }
       if ((flags & MTU_PROBE) !== 0) covered.probeAcked = true;
       if (
-        sent.sentAt > covered.newestSentAt ||
-        (sent.sentAt === covered.newestSentAt && seqGt(sent.end, covered.newestEnd))
+        covered.newestSentAt < 0 ||
+        sentAfter(sent.order, sent.end, covered.newestOrder, covered.newestEnd)
       ) {
         covered.newestSentAt = sent.sentAt;
+        covered.newestOrder = sent.order;
         covered.newestEnd = sent.end;
         covered.newestRetransmitted = (flags & EVER_RETRANSMITTED) !== 0;
       }
@@ -368,6 +375,14 @@ export class Scoreboard {
     this.#ring = wider;
     this.#head = 0;
   }
+}
+
+/**
+ * RFC 8985 §6.2's RACK_sent_after. By count and not by time: what was sent again must not look older than what left in the
+ * same instant with a higher sequence number, or it is lost again at once, for ever. Pieces of one super-segment left by `end`.
+ */
+export function sentAfter(order: number, end: number, order2: number, end2: number): boolean {
+  return order === order2 ? seqGt(end, end2) : ((order - order2) | 0) > 0;
 }
 
 /** Shared by all scoreboards that hold nothing; its length is what makes the first push grow it. */

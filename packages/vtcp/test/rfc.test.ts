@@ -188,6 +188,17 @@ describe('loss detection and recovery', () => {
     expect(result.info.timeouts).toBe(0);
   });
 
+  it('RFC 8985 §6.2: what was sent again in the same instant as what was delivered is not lost again', () => {
+    const w = new Wire();
+    const c = w.accept({ sackOk: true });
+    w.after(() => c.write(bytes(4 * 1460)));
+    // No time passes: a path in memory. The count of transmissions, not the clock, tells what left later.
+    const again = w.inject({ seq: 1, ack: 1, sack: [[1461, 5841]] });
+    expect(again.map((o) => [o.seq, o.len])).toEqual([[1, 1460]]);
+    for (let i = 0; i < 20; i++) expect(w.inject({ seq: 1, ack: 1 })).toEqual([]);
+    expect(c.info.retransmits).toBe(1);
+  });
+
   it('RFC 6675: with RACK switched off counting does it', () => {
     const result = runTransfer({
       link: { delay: 20 },

@@ -72,6 +72,8 @@ export class Wire {
   remotePort = 4000;
   localPort = 80;
   onPacket: (packet: Packet) => void = () => {};
+  /** While false, what is sent is shown to `onPacket` and not kept in `out`. */
+  keeps = true;
 
   constructor(options: Partial<TcpStackOptions> = {}) {
     this.stack = new TcpStack({
@@ -82,7 +84,7 @@ export class Wire {
       offload: 0,
       output: (packet) => {
         this.onPacket(packet);
-        this.out.push(this.parse(packet));
+        if (this.keeps) this.out.push(this.parse(packet));
       },
       ...options,
     });
