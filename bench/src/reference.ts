@@ -59,6 +59,9 @@ export const REFERENCES: Readonly<Record<string, Reference>> = {
   'wg.replay': { unit: 'ns', go: 13, must: 20, aim: 10 },
   'wg.peer.lookup': { unit: 'ns', go: 19, must: 25, aim: 12 },
   'wg.peer.memory': { unit: 'B', must: 4096, aim: 2048 },
+  'wg.peer.memory.connected': { unit: 'B', must: 4096, aim: 4096 },
+  // A thousand a second, on the side that answers.
+  'wg.peers.handshake': { unit: 'µs', must: 1000, aim: 450 },
   'wg.udp.goodput': { unit: 'MB/s', go: 317, must: 500, aim: 1000 },
   'wg.udp.rtt': { unit: 'µs', go: 8.4, must: 60, aim: 20 },
   'wg.tun.tcp': { unit: 'Gbit/s', must: 1.5, aim: 3.5 },

@@ -18,6 +18,7 @@ import {
 import { IndexTable } from '../../packages/wg/dist/index-table.js';
 import { ReplayWindow } from '../../packages/wg/dist/replay.js';
 import { type Bench, keep, type Measurement, median } from './harness.ts';
+import { manyPeers } from './wg-hosts/many-peers.ts';
 import { tunTcp, udpGoodput, udpRtt } from './wg-hosts/run.ts';
 
 export function benches(): Bench[] {
@@ -31,6 +32,7 @@ export function benches(): Bench[] {
     replay(),
     lookup(),
     { id: 'wg.peer.memory', unit: 'B', measure: peerMemory },
+    { id: 'wg.peers', unit: 'ns', measure: () => manyPeers(new StillClock()) },
     { id: 'wg.udp.goodput', unit: 'MB/s', measure: udpGoodput },
     { id: 'wg.udp.rtt', unit: 'µs', measure: udpRtt },
     { id: 'wg.tun.tcp', unit: 'Gbit/s', measure: tunTcp },

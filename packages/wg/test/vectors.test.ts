@@ -3,7 +3,7 @@ import { fromHex, ipLength, toHex } from '@pktkit/core';
 import { type CryptoProvider, nobleProvider, wasmProviderSync } from '@pktkit/crypto';
 import { nodeProvider } from '@pktkit/crypto/node';
 import { describe, expect, it } from 'vitest';
-import { signMessage } from '../src/cookie.ts';
+import { openCookieReply, signMessage } from '../src/cookie.ts';
 import { Noise, type SessionKeys } from '../src/noise.ts';
 
 interface Recording {
@@ -15,9 +15,10 @@ interface Recording {
 }
 
 const file = new URL('vectors/wireguard-go.json', import.meta.url);
-const { weInitiate, theyInitiate } = JSON.parse(readFileSync(file, 'utf8')) as {
+const { weInitiate, theyInitiate, underLoad } = JSON.parse(readFileSync(file, 'utf8')) as {
   weInitiate: Recording;
   theyInitiate: Recording;
+  underLoad: Recording;
 };
 
 /** The provider with an ephemeral key that is not drawn but given. */
@@ -97,6 +98,43 @@ for (const [tier, provider] of Object.entries(providers)) {
       provider.aead('chacha20poly1305', keys.send).sealCounter(sealed, 0, sealed, 0, 0, 0, 0);
       expect(toHex(sealed)).toBe(toHex(keepalive.subarray(16)));
       openPing(provider, keys, ping, 0);
+    });
+
+    it('WG-08: its cookie reply under load, and the initiation with a second MAC that it answered', () => {
+      const { ours, theirs, shared, noise, messages, psk } = setUp(provider, underLoad);
+      const [refused, reply, initiation, response] = messages;
+      const cookie = new Uint8Array(16);
+      expect(openCookieReply(noise, theirs, refused, 116, reply, 0, cookie, 0)).toBe(true);
+      // We would have written the same bytes around this cookie.
+      const sealed = new Uint8Array(32);
+      const key = noise.labelledKey('cookie--', theirs);
+      const sealer = provider.xchacha20poly1305(key);
+      sealer.seal(sealed, 0, cookie, 0, 16, reply, 8, refused, 116, 16);
+      expect(toHex(sealed)).toBe(toHex(reply.subarray(32)));
+      // It answers the one initiation only.
+      expect(openCookieReply(noise, theirs, initiation, 116, reply, 0, sealed, 0)).toBe(false);
+
+      const other = provider.x25519KeyPair(fromHex(underLoad.theirKey));
+      const opened = new Noise(provider).openInitiationStatic(initiation, 0, other);
+      if (opened === null) throw new Error('our own initiation does not open');
+      const reader = new Noise(provider);
+      expect(reader.openInitiationTimestamp(initiation, 0, opened, shared)).toBe(true);
+      const again = new Uint8Array(148);
+      const handshake = noise.writeInitiation(
+        again,
+        0,
+        new DataView(initiation.buffer).getUint32(4, true),
+        ours,
+        theirs,
+        provider.x25519PublicKey(theirs),
+        shared,
+        opened.timestamp,
+      );
+      signMessage(noise, theirs, cookie, again, 0, 148);
+      expect(toHex(again)).toBe(toHex(initiation));
+      expect(initiation.subarray(132).some((byte) => byte !== 0)).toBe(true);
+      if (handshake === null) throw new Error('no handshake');
+      expect(noise.readResponse(response, 0, handshake, ours, psk)).not.toBeNull();
     });
 
     it('its initiation, our response and its data', () => {

@@ -74,9 +74,10 @@ export class UapiServer {
     let text = '';
     let last: Promise<void> = Promise.resolve();
     socket.on('data', (chunk: string) => {
+      // A request ends with an empty line; what was looked through before has none.
+      const from = Math.max(0, text.length - 1);
       text += chunk;
-      // A request ends with an empty line.
-      for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+      for (let end = text.indexOf('\n\n', from); end >= 0; end = text.indexOf('\n\n')) {
         const request = text.slice(0, end);
         text = text.slice(end + 2);
         // One after the other: a change of the port takes a while.
