@@ -133,11 +133,22 @@ describe('QemuListener', () => {
     });
     cleanups.push(() => child.kill('SIGKILL'));
     await until(() => /ready/.test(output), { within: 20_000, what: () => `ready in ${output}` });
-    const early = await dial({ path });
-    early.setHandler(() => {});
-    cleanups.push(() => early.close());
-    // The system sheds it.
-    await early.closed;
+    // A descriptor or two may have become free behind the program's back: some guests use them up, the next one is shed.
+    let shed = false;
+    for (let guest = 0; guest < 20 && !shed; guest++) {
+      let served = false;
+      const early = await dial({ path });
+      cleanups.push(() => early.close());
+      early.setHandler(() => {
+        served = true;
+      });
+      void early.closed.then(() => {
+        shed = true;
+      });
+      early.send(Frame.of(new Uint8Array(60)));
+      await until(() => served || shed, { what: () => `an end or an echo in ${output}` });
+    }
+    expect(shed).toBe(true);
     child.stdin?.write('free\n');
     await until(() => /freed/.test(output));
     const late = await dial({ path });
