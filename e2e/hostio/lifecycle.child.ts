@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { bindUdp, reactorStats, type UdpSocket } from '@pktkit/hostio';
+import { until } from '@pktkit/testkit';
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -96,8 +97,8 @@ const scenes: Record<string, () => Promise<void>> = {
     const storm = spawn('sh', ['-c', `for i in $(seq 2000); do kill -USR2 ${process.pid}; done`]);
     await once(storm, 'exit');
     const before = socket.stats.received;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    say(`signals ${signals > 0}, traffic ${socket.stats.received > before}`);
+    await until(() => signals > 0 && socket.stats.received > before);
+    say('signals and traffic');
     process.removeAllListeners('SIGUSR2');
     socket.close();
   },

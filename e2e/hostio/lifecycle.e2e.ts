@@ -48,15 +48,16 @@ test('workers under traffic are terminated, leave, and go down with the process'
 test('a storm of signals changes nothing', async (t) => {
   if (!requireTools(t, [], LINUX)) return;
   const { code, out } = await scene('signals');
-  assert.deepEqual({ code, out }, { code: 0, out: 'signals true, traffic true\n' });
+  assert.deepEqual({ code, out }, { code: 0, out: 'signals and traffic\n' });
 });
 
 test('seven reactors leave the thread pool to others', async (t) => {
   if (!requireTools(t, [], LINUX)) return;
   const { code, out } = await scene('pool');
   assert.equal(code, 0);
-  const ms = Number(/100 reads in (\d+) ms/.exec(out)?.[1]);
-  assert(ms < 2000, out);
+  t.diagnostic(out.trim());
+  // Reactors that held a thread each would leave none for the reads, and they would not come at all.
+  assert.match(out, /^100 reads in \d+ ms\n$/);
 });
 
 test('a hundred idle descriptors cost less than half a percent of a processor', async (t) => {

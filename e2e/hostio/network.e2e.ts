@@ -127,8 +127,14 @@ test('longer than the path: reported with its MTU, or sent in fragments', async 
       strict.send(new Uint8Array(1400 - overhead), 0, 1400 - overhead, to);
       strict.flush();
       await until(() => errors.length > 0 && sizes.length === 1);
-      assert.equal(errors[0].code, 'EMSGSIZE');
-      assert(errors.some(({ mtu }) => mtu === 1400));
+      assert.deepEqual(errors, [{ code: 'EMSGSIZE', peer: to, mtu: 1400 }]);
+      // Alone, too: said once, and not tried for ever.
+      strict.send(new Uint8Array(1600), 0, 1600, to);
+      strict.flush();
+      assert.deepEqual(errors[1], { code: 'EMSGSIZE', peer: to, mtu: 1400 });
+      assert.equal(errors.length, 2);
+      assert.equal(strict.stats.dropSendError, 2);
+      assert.equal(strict.stats.networkErrors, 0);
       strict.close();
 
       // The same lengths again and again, which a segmented send would refuse.

@@ -37,6 +37,8 @@ import {
 /** Bytes and calls that one socket delivers before others get their turn. */
 const BUDGET_BYTES = 1 << 20;
 const BUDGET_CALLS = 4;
+/** A firewall may refuse a datagram and answer it with an ICMP error as well: that must not go on for ever. */
+const MAX_RETRIES = 8;
 /** Words kept for each peer's last local address, and its interface. */
 const LOCAL_WORDS = 5;
 
@@ -73,6 +75,11 @@ export class BatchedUdpSocket implements UdpSocket, BatchHolder {
   #lost = 0;
   #batch: SendBatch | null = null;
   #flushing = false;
+  /** The run that is tried again after an error that was not its own, and how often it was. */
+  #retried = -1;
+  #retries = 0;
+  /** What the path takes, when the kernel refused the last call for that. */
+  #localMtu = 0;
   /** A flush is registered with the clock. */
   #scheduled = false;
   /** The kernel has no room: waiting for EPOLLOUT. */
@@ -187,6 +194,7 @@ export class BatchedUdpSocket implements UdpSocket, BatchHolder {
     const batch = this.#batch;
     if (batch === null || this.#flushing) return;
     this.#flushing = true;
+    this.#retried = -1;
     try {
       // A handler of errors may close us, and the batch is somebody else's then.
       while (this.#batch === batch && batch.sent < batch.runs && this.#sendOnce(batch));
@@ -304,6 +312,10 @@ export class BatchedUdpSocket implements UdpSocket, BatchHolder {
   #sendOnce(batch: SendBatch): boolean {
     const { stats } = this;
     const first = batch.sent;
+    if (first !== this.#retried) {
+      this.#retried = first;
+      this.#retries = 0;
+    }
     const count = batch.runs - first;
     // Here and not once for all: a handler of errors may have sent something since the last call.
     for (let run = first; run < batch.runs; run++) this.#finish(batch, run);
@@ -329,8 +341,8 @@ export class BatchedUdpSocket implements UdpSocket, BatchHolder {
   /** The first message was refused: mends the reason or drops it. */
   #onSendError(batch: SendBatch, run: number, errno: number): boolean {
     const { stats } = this;
-    // An ICMP error that arrived before is reported by the next call, whatever that sends: hear it and go on.
-    if (this.#readErrors() > 0) return true;
+    // An ICMP error that arrived before is reported by the next call, whatever that sends: hear it and try again.
+    if (this.#readErrors() > 0 && this.#retries++ < MAX_RETRIES) return true;
     const record = this.#peers.record(batch.peer[run]);
     if (batch.count[run] > 1 && (errno === EINVAL || errno === EIO || errno === EMSGSIZE)) {
       // EIO: the route's device cannot finish checksums, so the kernel segments nothing there. EINVAL, EMSGSIZE: a
@@ -345,7 +357,7 @@ export class BatchedUdpSocket implements UdpSocket, BatchHolder {
     if (errno === ENOBUFS) stats.dropSendFull += batch.count[run];
     else stats.dropSendError += batch.count[run];
     batch.sent++;
-    if (errno !== ENOBUFS) this.#report(errnoName(errno), batch.peer[run], 0);
+    if (errno !== ENOBUFS) this.#report(errnoName(errno), batch.peer[run], this.#localMtu);
     return true;
   }
 
@@ -375,6 +387,7 @@ export class BatchedUdpSocket implements UdpSocket, BatchHolder {
   /** Sends one datagram at once: an exceptional path. What the kernel has no room for is dropped. */
   #sendSingle(buf: Uint8Array, off: number, len: number, to: number, tos: number): void {
     const { stats } = this;
+    let retries = 0;
     while (this.#open) {
       const single = singleBatch();
       single.clear();
@@ -395,9 +408,12 @@ export class BatchedUdpSocket implements UdpSocket, BatchHolder {
       } else if (errno === EAGAIN || errno === ENOBUFS) {
         stats.dropSendFull++;
         return;
-      } else if (this.#readErrors() === 0 && !this.#forgetLocal(this.#peers.record(to))) {
+      } else if (
+        (this.#readErrors() === 0 || retries++ === MAX_RETRIES) &&
+        !this.#forgetLocal(this.#peers.record(to))
+      ) {
         stats.dropSendError++;
-        this.#report(errnoName(errno), to, 0);
+        this.#report(errnoName(errno), to, this.#localMtu);
         return;
       }
     }
@@ -551,14 +567,23 @@ export class BatchedUdpSocket implements UdpSocket, BatchHolder {
     this.#local = local;
   }
 
-  /** Empties the error queue; gives how many errors it held. */
+  /** Empties the error queue; gives how many errors the network has reported. */
   #readErrors(): number {
-    return readErrors(this.#api, this.#fd, (errno, mtu, w0, w1, w2, w3, port, zone) => {
+    let reported = 0;
+    this.#localMtu = 0;
+    readErrors(this.#api, this.#fd, (isLocal, errno, mtu, w0, w1, w2, w3, port, zone) => {
+      if (isLocal) {
+        // Whoever made the call reports it, and knows the peer.
+        this.#localMtu = mtu;
+        return true;
+      }
+      reported++;
       this.stats.networkErrors++;
       const peer = port === 0 ? this.remote : this.#intern(w0, w1, w2, w3, port, zone);
       this.#report(errnoName(errno), peer, mtu);
       return this.#open;
     });
+    return reported;
   }
 
   #report(code: string, peer: number, mtu: number): void {

@@ -23,10 +23,12 @@ import type { Libc } from './native.ts';
 import { SOCKADDR_SIZE, sockaddrPort, sockaddrWord, sockaddrZone } from './sockaddr.ts';
 
 /**
- * An error for a datagram to the address in words; `mtu` is what the path takes when that was the reason. False when the
- * socket has been closed meanwhile: its descriptor's number may be somebody else's.
+ * An error for a datagram to the address in words; `mtu` is what the path takes when that was the reason. `isLocal`: it is
+ * the kernel's own, about the call that has just failed. False when the socket has been closed meanwhile: its
+ * descriptor's number may be somebody else's.
  */
 export type OnQueuedError = (
+  isLocal: boolean,
   errno: number,
   mtu: number,
   w0: number,
@@ -40,6 +42,7 @@ export type OnQueuedError = (
 /** Read at one time, so that a flood of errors does not hold up the data. */
 const AT_ONCE = 64;
 const EMSGSIZE = 90;
+const SO_EE_ORIGIN_LOCAL = 1;
 const NAME_AT = MMSGHDR;
 const IOVEC_AT = NAME_AT + 32;
 const CONTROL_AT = IOVEC_AT + IOVEC;
@@ -53,7 +56,7 @@ let arena: Arena | null = null;
 /** Takes errors off the queue; gives how many there were. */
 export function readErrors(api: Libc, fd: number, onError: OnQueuedError): number {
   arena ??= prepared();
-  const { base, u32 } = arena;
+  const { base, bytes, u32 } = arena;
   for (let found = 0; ; found++) {
     if (found === AT_ONCE) return found;
     u32[MSG_NAMELEN >>> 2] = SOCKADDR_SIZE;
@@ -72,7 +75,8 @@ export function readErrors(api: Libc, fd: number, onError: OnQueuedError): numbe
     const named = u32[MSG_NAMELEN >>> 2] > 0;
     const port = named ? sockaddrPort(arena, NAME_AT) : 0;
     const zone = named ? sockaddrZone(arena, NAME_AT) : 0;
-    const open = onError(errno, mtu, word(0), word(1), word(2), word(3), port, zone);
+    const isLocal = bytes[error + 4] === SO_EE_ORIGIN_LOCAL;
+    const open = onError(isLocal, errno, mtu, word(0), word(1), word(2), word(3), port, zone);
     if (!open) return found + 1;
   }
 }

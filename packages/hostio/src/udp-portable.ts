@@ -1,7 +1,14 @@
 /** The portable tier: `node:dgram`, one datagram at a time. */
 
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { type Clock, IpAddr as Ip, type IpAddr, PktkitError, systemClock } from '@pktkit/core';
+import {
+  type Clock,
+  copyBytes,
+  IpAddr as Ip,
+  type IpAddr,
+  PktkitError,
+  systemClock,
+} from '@pktkit/core';
 import { PeerTable, parseZoned } from './peers.ts';
 import {
   MAX_DATAGRAM,
@@ -20,6 +27,29 @@ const CACHED_SENDERS = 4096;
 interface Target {
   readonly address: string;
   readonly port: number;
+}
+
+/** Bytes of the copies that are used again, and how many of them are kept. */
+const SMALL = 2048;
+const SPARE = 256;
+const spare: Sending[] = [];
+
+/** A datagram on its way through the event loop. Used again, since an array of 1400 bytes costs more than filling it. */
+class Sending {
+  readonly bytes: Uint8Array;
+  socket: PortableUdpSocket | null = null;
+  len = 0;
+  to = -1;
+  readonly done = (error: Error | null): void => {
+    const { socket, len, to } = this;
+    this.socket = null;
+    if (this.bytes.length === SMALL && spare.length < SPARE) spare.push(this);
+    socket?.onSent(error, len, to);
+  };
+
+  constructor(size: number) {
+    this.bytes = new Uint8Array(size);
+  }
 }
 
 export class PortableUdpSocket implements UdpSocket {
@@ -163,18 +193,25 @@ export class PortableUdpSocket implements UdpSocket {
     }
     stats.sendCalls++;
     // The event loop may send later: a copy that it can keep.
-    const copy = buf.slice(off, off + len);
-    const done = (error: Error | null) => {
-      if (error === null) {
-        stats.sent++;
-        stats.sentBytes += len;
-      } else {
-        stats.dropSendError++;
-        this.#onError(error, to);
-      }
-    };
-    if (this.remote >= 0) this.#socket.send(copy, done);
-    else this.#socket.send(copy, target.port, target.address, done);
+    const sending = (len <= SMALL ? spare.pop() : undefined) ?? new Sending(Math.max(SMALL, len));
+    sending.socket = this;
+    sending.len = len;
+    sending.to = to;
+    copyBytes(sending.bytes, 0, buf, off, len);
+    const bytes = sending.bytes.subarray(0, len);
+    if (this.remote >= 0) this.#socket.send(bytes, sending.done);
+    else this.#socket.send(bytes, target.port, target.address, sending.done);
+  }
+
+  /** Told by `Sending`. */
+  onSent(error: Error | null, len: number, to: number): void {
+    if (error === null) {
+      this.stats.sent++;
+      this.stats.sentBytes += len;
+    } else {
+      this.stats.dropSendError++;
+      this.#onError(error, to);
+    }
   }
 
   flush(): void {}

@@ -129,6 +129,35 @@ describe.runIf(tryLibc() !== null)('a kernel that fails', () => {
     expect(client.stats).toMatchObject({ gsoFallbacks: 1, sent: 20, dropSendError: 0 });
   });
 
+  it('a datagram that is refused and answered with an ICMP error is given up in the end', async () => {
+    const gone = await bind();
+    const { socket: server, got } = await receiver();
+    const codes: string[] = [];
+    const client = await bind({ onError: ({ code }) => codes.push(code) });
+    const nobody = client.peer('127.0.0.1', gone.port);
+    const somebody = client.peer('127.0.0.1', server.port);
+    gone.close();
+    const real = tryLibc()?.sendmmsg as Fault;
+    for (const copies of [1, 3]) {
+      codes.length = 0;
+      let calls = 0;
+      // As a firewall with REJECT does: it says no, and the answer comes as from a far host.
+      breaks('sendmmsg', (...args) => {
+        if (++calls > 1000) return 0;
+        real(...args);
+        return EPERM;
+      });
+      for (let i = 0; i < copies; i++) client.send(Uint8Array.of(1), 0, 1, nobody);
+      client.flush();
+      mend();
+      expect(calls).toBeLessThan(100);
+      expect(codes.at(-1)).toBe('EPERM');
+      client.send(Uint8Array.of(copies), 0, 1, somebody);
+      await until(() => got.at(-1)?.[0] === copies);
+    }
+    expect(client.stats).toMatchObject({ dropSendError: 4, sent: 2 });
+  });
+
   it('no UDP_SEGMENT, no UDP_GRO: works, and says so in the counters', async () => {
     breaks('setsockopt', (_fd, level) => (level === SOL_UDP ? ENOPROTOOPT : 0));
     const { socket: server, got } = await receiver();

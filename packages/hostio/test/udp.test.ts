@@ -204,6 +204,18 @@ for (const io of tiers) {
       });
     });
 
+    it('sends what is queued before it closes', async () => {
+      const server = await bind({ io, address: '127.0.0.1' });
+      const client = await bind({ io, address: '127.0.0.1' });
+      const to = client.socket.peer('127.0.0.1', server.socket.port);
+      for (let i = 0; i < 20; i++) client.socket.send(Uint8Array.of(i), 0, 1, to);
+      client.socket.close();
+      await until(() => server.got.length === 20);
+      expect(server.got.map(({ bytes: [n] }) => n)).toEqual(
+        Array.from({ length: 20 }, (_, i) => i),
+      );
+    });
+
     it('forgets senders that were not heard lately when the table is full', async () => {
       const server = await bind({ io, address: '127.0.0.1', maxPeers: 4 });
       const kept = server.socket.peer('127.0.0.1', 1);
@@ -216,6 +228,10 @@ for (const io of tiers) {
       await until(() => server.got.length === 8);
       const known = server.got.filter((one) => server.socket.formatPeer(one.from) !== '');
       expect(known.length).toBe(3);
+      const gone = server.got.find((one) => !known.includes(one))?.from ?? 0;
+      for (const ask of ['peerAddress', 'peerPort'] as const) {
+        expect(() => server.socket[ask](gone)).toThrow(/forgotten/);
+      }
       expect(server.socket.formatPeer(kept)).toBe('127.0.0.1:1');
       // A handle that was recycled reaches nobody, least of all the new owner of its place.
       for (const { from } of server.got) server.socket.send(Uint8Array.of(2), 0, 1, from);
