@@ -209,8 +209,8 @@ test('a persistent keepalive holds a NAT open that forgets, so that the other si
   if (!requireTools(t, NEEDS, FILES)) return;
   for (const keepalive of [1, 0]) {
     await World.run({ initiator: 'us', keepalive }, async (world) => {
-      // Our datagrams go through a translator that forgets after two seconds of silence.
-      const nat = await ForgetfulNat.open(world.us, world.goNs, world.outer(2), 2000);
+      // Our datagrams go through a translator that forgets after three seconds of silence.
+      const nat = await ForgetfulNat.open(world.us, world.goNs, world.outer(2), 3000);
       try {
         await world.port.setEndpoint(world.peer, `127.0.0.1:${nat.port}`);
         await world.up('us');
