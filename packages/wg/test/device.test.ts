@@ -236,24 +236,20 @@ describe('packets', () => {
 
   it('WG-07: what lies behind the window is not sent', () => {
     const { net, left, b } = devices();
+    // With a session there: a packet that waits for one is a copy with nothing behind it.
+    left.send(Packet.of(ipv4('10.0.0.1', '10.0.0.2', 5)));
+    net.clock.advance(100);
     const bytes = new Uint8Array(200).fill(0xee);
     bytes.set(ipv4('10.0.0.1', '10.0.0.2', 5), 50);
+    const from = net.log.length;
     left.send(new Packet(bytes, 50, 33));
-    const opened: Uint8Array[] = [];
     const [peer] = b.identities[0].peers.values();
-    net.filter = (datagram) => {
-      if (datagram.bytes[0] === 4 && datagram.to === 2) {
-        // Open it as b will, with a key that b has by now.
-        const session = peer.next ?? peer.current;
-        const text = new Uint8Array(48);
-        session?.opener?.openCounter(text, 0, datagram.bytes, 16, 48, 0, 0);
-        opened.push(text);
-      }
-      return true;
-    };
-    net.clock.advance(100);
-    expect(opened.length).toBe(1);
-    expect([...opened[0].subarray(33)]).toEqual(new Array(15).fill(0));
+    const text = new Uint8Array(48);
+    expect(peer.current?.opener?.openCounter(text, 0, net.log[from].bytes, 16, 48, 1, 0)).toBe(
+      true,
+    );
+    expect(text.subarray(0, 33)).toEqual(bytes.subarray(50, 83));
+    expect([...text.subarray(33)]).toEqual(new Array(15).fill(0));
   });
 
   it('WG-14: what is too big is answered with ICMP or goes in fragments', () => {
@@ -376,9 +372,8 @@ describe('offload', () => {
           );
           const last = i === writer.count - 1;
           expect(out[ip + 13]).toBe((last ? flags : flags & ~9) & (i === 0 ? 0xff : 0x7f));
-          expect(out.slice(64 + headers, 64 + len)).toEqual(
-            whole.slice(headers + at, headers + at + len - headers),
-          );
+          const ours = out.subarray(64 + headers, 64 + len);
+          expect(Buffer.compare(ours, whole.subarray(headers + at, at + len))).toBe(0);
           at += len - headers;
         }
         expect(at).toBe(length);
