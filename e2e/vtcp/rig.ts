@@ -42,6 +42,8 @@ export class Rig {
         offload: options.offload ?? true,
         netns: netns.name,
       });
+      // The queue towards us is 500 packets unless told, and drops when this process is busy: that is loss as on any path.
+      await netns.ip('link', 'set', 'kern0', 'txqueuelen', '20000');
       const device = options.between?.(tun) ?? tun;
       const stack = new TcpStack({
         clock: systemClock,

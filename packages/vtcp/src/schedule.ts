@@ -15,8 +15,11 @@ import {
 const NEVER = Number.POSITIVE_INFINITY;
 /** The longest that a peer may delay the acknowledgement of a lone segment (RFC 8985 §7.2's WCDelAckT). */
 const WORST_ACK_DELAY = 200;
-/** What most stacks delay an acknowledgement by, and a little. A shorter round trip does not make it come sooner. */
-const USUAL_ACK_DELAY = 45;
+/**
+ * What most stacks delay an acknowledgement by, 40 ms, and two ticks of a timer that has 100 a second. A shorter round trip
+ * does not make it come sooner.
+ */
+const USUAL_ACK_DELAY = 60;
 
 /** A user timeout that comes first decides. */
 export function capByUserTimeout(c: Connection, at: number): number {
