@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { relative } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { requireTools } from '@pktkit/testkit/requirements';
@@ -24,5 +25,8 @@ test('the kernel agrees with every script, or differs where the script says so',
   );
   const last = stdout.trim().split('\n').at(-1);
   t.diagnostic(`${last}, ${stdout.match(/differs as noted/g)?.length ?? 0} differ as noted`);
+  for (const [, script, why] of stdout.matchAll(/^ok +(\S+)\n +differs as noted: (.*)$/gm)) {
+    t.diagnostic(`${relative(folder.pathname, script)}: ${why}`);
+  }
   assert.equal(status, 0, `${stdout}\n${stderr}`);
 });

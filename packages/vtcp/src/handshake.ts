@@ -103,8 +103,7 @@ export function handleSynSent(c: Connection, segment: Segment): void {
   if (acknowledged) {
     // RFC 3168 §6.1.1: granted by ECE without CWR.
     c.ecnOn = c.config.ecn === true && (flags & (ECE | CWR)) === ECE && c.timeouts === 0;
-    // The SYN was sent once, so its answer times the path (RFC 6298 §2.2).
-    if (c.timeouts === 0) c.rtt.sample(c.stack.now - c.lastSentAt, c.stack.now, 1);
+    timePath(c, segment);
     c.una = ack;
     c.wl2 = ack;
     becomeEstablished(c);
@@ -147,7 +146,7 @@ export function handleSynReceived(c: Connection, segment: Segment): void {
 }
 
 function completeHandshake(c: Connection, segment: Segment): void {
-  if (c.timeouts === 0) c.rtt.sample(c.stack.now - c.lastSentAt, c.stack.now, 1);
+  timePath(c, segment);
   c.una = segment.ack;
   // The SYN's own window was not scaled; this one is.
   c.sndWnd =
@@ -156,6 +155,19 @@ function completeHandshake(c: Connection, segment: Segment): void {
   c.wl1 = segment.seq;
   c.wl2 = segment.ack;
   becomeEstablished(c);
+}
+
+/** The first measure of the path: a SYN that was sent once and its answer (RFC 6298 §2.2), or what timestamps say of a later one. */
+function timePath(c: Connection, segment: Segment): void {
+  const now = c.stack.now;
+  if (c.timeouts > 0) {
+    const took = seqDiff(c.timestamp(), segment.tsEcr);
+    if (c.tsOn && segment.hasTimestamp && took >= 0 && took < c.rtt.rto) c.rtt.sample(took, now, 1);
+    else c.rtt.fallBack();
+  } else if (c.segmentsOut > 0) {
+    // Otherwise a cookie was sent, and nobody knows when.
+    c.rtt.sample(now - c.lastSentAt, now, 1);
+  }
 }
 
 /** Data and FIN that come with a SYN-ACK are taken up as in ESTABLISHED; the peer may send them (RFC 9293 §3.10.7.3). */
@@ -175,6 +187,8 @@ export function appendSynData(c: Connection, segment: Segment): void {
 }
 
 export function becomeEstablished(c: Connection): void {
+  // RFC 6928 §2: one lost SYN may be an accident, more are a sign.
+  if (c.timeouts > 1) c.cc.cwnd = c.mss;
   c.timeouts = 0;
   c.rtt.backoff = 0;
   c.retransAt = Number.POSITIVE_INFINITY;

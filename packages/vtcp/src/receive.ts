@@ -230,7 +230,8 @@ function handleData(c: Connection, segment: Segment): void {
   }
   // What the peer has ended cannot go on.
   if (c.finPending && seqGt(end, c.finSeq)) return;
-  if (c.stack.pages.used >= c.stack.pages.limit && c.receive.readable > 0) {
+  // At the limit of memory a connection may still take what its reader waits for, and nothing that would wait itself.
+  if (c.stack.pages.used >= c.stack.pages.limit && (c.receive.readable > 0 || seq !== c.rcvNxt)) {
     stats.dropMemory++;
     return;
   }

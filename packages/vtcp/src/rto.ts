@@ -5,6 +5,7 @@
 
 /** How long a minimum counts: a path may change. */
 const MIN_RTT_WINDOW = 300_000;
+const FALLBACK = 3000;
 
 export class RttEstimator {
   /** 0 before the first sample. */
@@ -28,6 +29,11 @@ export class RttEstimator {
   /** The timeout now, backoff included. */
   get rto(): number {
     return Math.min(this.#max, this.#base * 2 ** this.backoff);
+  }
+
+  /** RFC 6298 §5.7: a SYN timed out and nothing has measured the path, so it may be a long one. */
+  fallBack(): void {
+    if (!this.hasSample) this.#base = Math.min(this.#max, Math.max(this.#base, FALLBACK));
   }
 
   /** `perRound`: samples expected in a round trip, so that many samples do not shorten the memory (§7.7 of RFC 7323, appendix G). */

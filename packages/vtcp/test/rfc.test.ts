@@ -40,6 +40,29 @@ describe('RFC 9293', () => {
     expect(c.readable).toBe(5);
   });
 
+  it('a lost SYN makes us careful: RFC 6298 §5.7, RFC 6928 §2', () => {
+    const dial = (waits: number, timestamps: boolean) => {
+      const w = new Wire({ defaults: { timestamps } });
+      w.remotePort = 80;
+      w.localPort = 1234;
+      const c = w.stack.connect({ local: LOCAL, localPort: 1234, remote: REMOTE, remotePort: 80 });
+      w.wait(waits);
+      const ts = w.out.at(-1)?.ts;
+      w.wait(30);
+      w.inject({
+        ...{ flags: SYN | ACK, seq: 0, ack: 1, mss: 1460 },
+        ...(ts ? { ts: [500, ts[0]] as [number, number] } : {}),
+      });
+      const { srtt, rto, cwnd, mss } = c.info;
+      return { srtt, rto, segments: cwnd / mss };
+    };
+    expect(dial(10, false)).toEqual({ srtt: 40, rto: 240, segments: 10 });
+    expect(dial(1000, false)).toEqual({ srtt: 0, rto: 3000, segments: 10 });
+    expect(dial(3000, false)).toEqual({ srtt: 0, rto: 3000, segments: 1 });
+    // The echo says which SYN was answered.
+    expect(dial(3000, true)).toEqual({ srtt: 30, rto: 230, segments: 1 });
+  });
+
   it('two stacks that dial each other at the same moment become one connection', () => {
     const { a, b, clock } = pair({ delay: 5 });
     const x = a.connect({ local: A, localPort: 1000, remote: B, remotePort: 2000 });
@@ -353,6 +376,8 @@ describe('the stack', () => {
       onConnection: (c) => {
         accepted++;
         expect(c.info).toMatchObject({ sack: true, timestamps: true, sendScale: 7, peerMss: 1380 });
+        // When the cookie was sent nobody knows: that is no measure of the path.
+        expect(c.info).toMatchObject({ srtt: 0, rto: 1000 });
       },
     });
     for (let i = 0; i < 2000; i++)
@@ -408,6 +433,28 @@ describe('the stack', () => {
     expect(() => a.listen({ port: 0, onConnection: () => {} })).toThrow(RangeError);
     b.listen({ port: 81, onConnection: () => {} });
     expect(() => b.listen({ port: 81, onConnection: () => {} })).toThrow(/listener/);
+  });
+
+  it('the limit of buffered bytes holds against data behind gaps on many connections; readers go on', () => {
+    const limit = 1 << 20;
+    const w = new Wire({ limits: { bufferedBytes: limit } });
+    const { pages } = w.stack as unknown as { pages: { used: number } };
+    const list = Array.from({ length: 100 }, (_, i) => {
+      w.remotePort = 4000 + i;
+      return w.accept({ sackOk: true });
+    });
+    // Behind a gap, so that nobody can read it: each takes a page of 64 KiB.
+    for (let i = 0; i < list.length; i++) {
+      w.inject({ seq: 30_001, ack: 1, data: 1460, srcPort: 4000 + i });
+      expect(pages.used).toBeLessThanOrEqual(limit);
+    }
+    expect(w.stack.stats.dropMemory).toBe(100 - 16);
+    const last = list[99];
+    w.inject({ seq: 1, ack: 1, data: 1460, srcPort: 4099 });
+    expect(last.read(new Uint8Array(2000))).toBe(1460);
+    for (const c of list) c.abort();
+    w.wait(1);
+    expect(pages.used).toBe(0);
   });
 
   it('RFC 6056: ephemeral ports differ, and a local one that is taken is refused', () => {
