@@ -11,6 +11,7 @@ import {
   NdpType,
   Packet,
   Prefix,
+  pipeL3,
   put16,
   RaServer,
   solicitedNode,
@@ -19,6 +20,7 @@ import {
   writeIpv6,
   writeNeighborAdvertisement,
 } from '@pktkit/core';
+import { VirtualClock } from '@pktkit/testkit';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { multicastMac6, writeNeighborSolicitation } from '../src/wire/ndp.ts';
@@ -484,6 +486,50 @@ describe('whatever arrives', () => {
     a.send(udp4('10.0.0.1', '10.0.0.2', 'echo'));
     a.send(udp4('10.0.0.1', '10.0.0.2', 'again'));
     expect(a.texts()).toEqual(['echo', 'again']);
+  });
+
+  it('CORE-21: frames of ARP, NDP and DHCP are built in pooled buffers', () => {
+    const clock = new VirtualClock();
+    const [inside, outside] = pipeL3();
+    const gateway = adapt(outside, {
+      addrs: ['10.0.0.1/24', 'fd00::1/64'],
+      dhcpServer: { conflictProbe: 0 },
+      clock,
+      random: seeded(3),
+    });
+    const buffers = new Set<ArrayBufferLike>();
+    const count = { arp: 0, ndp: 0, dhcp: 0 };
+    gateway.setHandler((frame) => {
+      buffers.add(frame.buf.buffer);
+      if (frame.etherType === EtherType.ARP) count.arp++;
+      else if (frame.etherType === EtherType.IPV6) count.ndp++;
+      else count.dhcp++;
+    });
+    clock.advance(5000);
+    buffers.clear();
+    count.arp = count.ndp = count.dhcp = 0;
+    const own = IpAddr.parse('fd00::1');
+    const solicitation = new Uint8Array(128);
+    const asker = IpAddr.parse('fd00::9');
+    const length = writeNeighborSolicitation(solicitation, 0, asker, own, own, ROGUE.value);
+    const ask6 = ethernet(gateway.mac, ROGUE, EtherType.IPV6, solicitation.slice(0, length));
+    const ask4 = arp(ArpOperation.REQUEST, ROGUE, '10.0.0.9', '10.0.0.1', MacAddr.BROADCAST);
+    const discover: Frame[] = [];
+    const client = adapt(pipeL3()[0], { mac: ROGUE, dhcp: true, ipv6: false, clock });
+    client.setHandler((frame) => discover.push(frame.clone()));
+    clock.advance(1);
+    client.close();
+    for (let i = 0; i < 300; i++) {
+      gateway.send(Frame.of(ask4));
+      gateway.send(Frame.of(ask6));
+      gateway.send(discover[0]);
+      // Packets whose neighbour is not known are asked for.
+      inside.send(udp4('10.0.0.1', '10.0.0.77', 'x'));
+    }
+    expect(count.arp).toBeGreaterThanOrEqual(300);
+    expect(count.ndp).toBeGreaterThanOrEqual(300);
+    expect(count.dhcp).toBe(300);
+    expect(buffers.size).toBeLessThan(6);
   });
 
   it('adapts a connector by giving it a port of its own', () => {
