@@ -1,10 +1,10 @@
 /**
  * User-mode NAT between a network namespace on our TAP and real sockets: the kernel's TCP on both sides, one Node thread in
  * between. Throughput by iperf3 against a server on the host's loopback, connections by Python, both in processes of their own.
- * Needs root.
+ * slirp4netns and pasta, where they are installed, do the same in the same run. Needs root.
  */
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { adapt, connectL2 } from '@pktkit/core';
 import { Slirp } from '@pktkit/slirp';
@@ -16,27 +16,23 @@ const SECONDS = 5;
 const CRR_SECONDS = 4;
 const IDLE_FLOWS = 2000;
 
-/** A guest namespace on a TAP behind slirp. */
-class World {
-  readonly netns: string = `pkbench${process.pid}`;
-  readonly slirp: Slirp;
-  readonly #close: () => void;
+/** Programs that do what slirp does, each with a TAP in the guest's namespace and the host's loopback at `GATEWAY`. */
+const PEERS: Readonly<Record<string, (netns: string, mtu: number) => string[]>> = {
+  slirp4netns: (netns, mtu) => ['--configure', `--mtu=${mtu}`, '--netns-type=path', netns, 'tap0'],
+  pasta: (netns, mtu) => [
+    ...['-f', '--quiet', '--config-net', '--runas', '0', '-I', 'tap0', '-m', String(mtu)],
+    ...['-a', '10.0.2.15', '-n', '24', '-g', GATEWAY, '--netns', netns],
+  ],
+};
 
-  constructor(mtu: number) {
+/** A network namespace whose programs reach the host's loopback at `GATEWAY`. */
+class World {
+  readonly netns: string;
+
+  constructor(suffix: string) {
+    this.netns = `pkbench${process.pid}${suffix}`;
     execFileSync('ip', ['netns', 'add', this.netns]);
-    const tap = openTap({ name: 'tap0', netns: this.netns, mtu, addrs: ['10.0.2.15/24'] });
-    this.#ip('link', 'set', 'lo', 'up');
-    this.#ip('route', 'add', 'default', 'via', GATEWAY);
-    this.slirp = new Slirp({ addrs: [`${GATEWAY}/24`], hostLoopback: true, mtu });
-    const gateway = adapt(this.slirp, { mtu, ipv6: false });
-    const disconnect = connectL2(tap, gateway);
-    this.#close = () => {
-      disconnect();
-      gateway.close();
-      this.slirp.close();
-      tap.close();
-      execFileSync('ip', ['netns', 'del', this.netns]);
-    };
+    this.ip('link', 'set', 'lo', 'up');
   }
 
   /** A program inside the namespace. */
@@ -45,12 +41,88 @@ class World {
   }
 
   close(): void {
-    this.#close();
+    execFileSync('ip', ['netns', 'del', this.netns]);
   }
 
-  #ip(...args: string[]): void {
-    execFileSync('ip', ['-n', this.netns, ...args]);
+  protected ip(...args: string[]): string {
+    return execFileSync('ip', ['-n', this.netns, ...args], { encoding: 'utf8' });
   }
+}
+
+/** Behind our slirp, in this process. */
+class OurWorld extends World {
+  readonly slirp: Slirp;
+  readonly #close: () => void;
+
+  constructor(mtu: number) {
+    super('');
+    const tap = openTap({ name: 'tap0', netns: this.netns, mtu, addrs: ['10.0.2.15/24'] });
+    this.ip('route', 'add', 'default', 'via', GATEWAY);
+    this.slirp = new Slirp({ addrs: [`${GATEWAY}/24`], hostLoopback: true, mtu });
+    const gateway = adapt(this.slirp, { mtu, ipv6: false });
+    const disconnect = connectL2(tap, gateway);
+    this.#close = () => {
+      disconnect();
+      gateway.close();
+      this.slirp.close();
+      tap.close();
+    };
+  }
+
+  override close(): void {
+    this.#close();
+    super.close();
+  }
+}
+
+/** Behind one of the programs. */
+class PeerWorld extends World {
+  readonly #program: ChildProcess;
+
+  private constructor(name: string, mtu: number) {
+    super(name);
+    const args = PEERS[name](`/run/netns/${this.netns}`, mtu);
+    this.#program = spawn(name, args, { stdio: 'ignore' });
+    this.#program.on('error', () => {});
+  }
+
+  /** Null where the program is not installed. */
+  static async open(name: string, mtu: number): Promise<PeerWorld | null> {
+    if (spawnSync(name, ['--version'], { stdio: 'ignore' }).error !== undefined) return null;
+    const world = new PeerWorld(name, mtu);
+    for (let tries = 0; tries < 500; tries++) {
+      if (world.ip('route').includes('default')) return world;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    world.close();
+    throw new Error(`${name} made no route within ten seconds`);
+  }
+
+  override close(): void {
+    this.#program.kill();
+    super.close();
+  }
+}
+
+/** Ours, then each program that is here, one after the other. */
+async function besidePeers(
+  id: string,
+  unit: string,
+  mtu: number,
+  measure: (world: World) => Promise<number>,
+): Promise<Measurement[]> {
+  const found: Measurement[] = [];
+  const add = async (name: string, world: World | null) => {
+    if (world === null) return;
+    try {
+      found.push({ id: id + name, unit, value: await measure(world), bytesPerOp: null });
+    } finally {
+      world.close();
+    }
+  };
+  await add('', new OurWorld(mtu));
+  for (const name of Object.keys(PEERS)) await add(`@${name}`, await PeerWorld.open(name, mtu));
+  return found;
 }
 
 function start(command: string, ...args: string[]): ChildProcess {
@@ -73,8 +145,7 @@ async function firstLine(child: ChildProcess): Promise<string> {
   return String(text).trim();
 }
 
-async function iperf(mtu: number, direction: 'up' | 'down'): Promise<Measurement[]> {
-  const world = new World(mtu);
+async function iperf(world: World, direction: 'up' | 'down'): Promise<number> {
   const port = '5299';
   const server = start('iperf3', '-s', '-1', '-B', '127.0.0.1', '-p', port, '--forceflush');
   try {
@@ -82,12 +153,9 @@ async function iperf(mtu: number, direction: 'up' | 'down'): Promise<Measurement
     const args = ['-c', GATEWAY, '-p', port, '-t', String(SECONDS), '-O', '1', '-J'];
     if (direction === 'down') args.push('-R');
     const report = JSON.parse(await output(world.spawn('iperf3', ...args)));
-    const value = report.end.sum_received.bits_per_second / 1e9;
-    const id = `slirp.tap.tcp.${mtu}.${direction}`;
-    return [{ id, unit: 'Gbit/s', value, bytesPerOp: null }];
+    return report.end.sum_received.bits_per_second / 1e9;
   } finally {
     server.kill();
-    world.close();
   }
 }
 
@@ -140,23 +208,20 @@ const IDLE_CLIENT = `
   next();
 `;
 
-async function crr(): Promise<Measurement[]> {
-  const world = new World(1500);
+async function crr(world: World): Promise<number> {
   const server = start('python3', '-c', CRR_SERVER);
   try {
     const port = await firstLine(server);
     const client = world.spawn('python3', '-c', CRR_CLIENT, GATEWAY, port, String(CRR_SECONDS));
-    const value = Number(await output(client));
-    return [{ id: 'slirp.tap.crr', unit: 'conn/s', value, bytesPerOp: null }];
+    return Number(await output(client));
   } finally {
     server.kill();
-    world.close();
   }
 }
 
 /** What an idle flow costs in this process: heap, buffers and what the system counts beside them. */
 async function flowMemory(): Promise<Measurement[]> {
-  const world = new World(1500);
+  const world = new OurWorld(1500);
   const server = start(process.execPath, '-e', IDLE_SERVER);
   let client: ChildProcess | undefined;
   try {
@@ -183,12 +248,16 @@ async function flowMemory(): Promise<Measurement[]> {
 
 export const benches: Bench[] = [
   ...[1500, 65520].flatMap((mtu) =>
-    (['up', 'down'] as const).map((direction) => ({
-      id: `slirp.tap.tcp.${mtu}.${direction}`,
-      unit: 'Gbit/s',
-      measure: () => iperf(mtu, direction),
-    })),
+    (['up', 'down'] as const).map((direction) => {
+      const id = `slirp.tap.tcp.${mtu}.${direction}`;
+      const measure = (world: World) => iperf(world, direction);
+      return { id, unit: 'Gbit/s', measure: () => besidePeers(id, 'Gbit/s', mtu, measure) };
+    }),
   ),
-  { id: 'slirp.tap.crr', unit: 'conn/s', measure: crr },
+  {
+    id: 'slirp.tap.crr',
+    unit: 'conn/s',
+    measure: () => besidePeers('slirp.tap.crr', 'conn/s', 1500, crr),
+  },
   { id: 'slirp.flow.memory', unit: 'B', measure: flowMemory },
 ];
