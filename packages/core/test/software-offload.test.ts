@@ -52,14 +52,17 @@ interface Shape {
   v6: boolean;
   tcp: boolean;
   payload: number;
-  /** Bytes of TCP options, or of an IPv6 extension header when above 0. */
+  /** Bytes of TCP options. */
   options: number;
+  /** Bytes of IPv4 options, or of IPv6 destination options, each a multiple of 8. */
+  extra?: number;
   flags: number;
 }
 
-function superSegment({ v6, tcp: isTcp, payload, options, flags }: Shape, off = 0): Uint8Array {
+function superSegment(shape: Shape, off = 0): Uint8Array {
+  const { v6, tcp: isTcp, payload, options, flags, extra = 0 } = shape;
   const l4 = isTcp ? 20 + options : 8;
-  const header = v6 ? 40 : 20;
+  const header = ipHeader(shape);
   const total = header + l4 + payload;
   const buf = new Uint8Array(off + total).map((_, i) => ((i - off) * 31) >> 3);
   const protocol = isTcp ? IpProtocol.TCP : IpProtocol.UDP;
@@ -75,6 +78,18 @@ function superSegment({ v6, tcp: isTcp, payload, options, flags }: Shape, off = 
   } else {
     writeIpv4(buf, off, total, protocol, 0xc0000201, 0xc0000202, 64, 0xfffe);
   }
+  if (extra > 0 && v6) {
+    // RFC 8200 §4.6: next header, length in units of 8 bytes without the first, one PadN option.
+    buf[off + 6] = 60;
+    buf.fill(0, off + 40, off + header);
+    buf.set([protocol, extra / 8 - 1, 1, extra - 4], off + 40);
+  } else if (extra > 0) {
+    // No-operation options (RFC 791 §3.1).
+    buf.fill(1, off + 20, off + header);
+    buf[off] = 0x45 + extra / 4;
+    put16(buf, off + 10, 0);
+    put16(buf, off + 10, checksum(buf, off, header));
+  }
   const at = off + header;
   if (isTcp) tcp.write(buf, at, 1234, 80, -5, 77, l4, flags, 1000);
   else udp.write(buf, at, 1234, 53, l4 + payload);
@@ -82,10 +97,14 @@ function superSegment({ v6, tcp: isTcp, payload, options, flags }: Shape, off = 
   return buf;
 }
 
+function ipHeader({ v6, extra = 0 }: Shape): number {
+  return (v6 ? 40 : 20) + extra;
+}
+
 /** The slow twin: cuts the payload into pieces and builds each packet from nothing. */
 function twin(shape: Shape, size: number): Uint8Array[] {
   const whole = superSegment(shape);
-  const header = shape.v6 ? 40 : 20;
+  const header = ipHeader(shape);
   const l4 = shape.tcp ? 20 + shape.options : 8;
   const payload = whole.slice(header + l4);
   const out: Uint8Array[] = [];
@@ -93,12 +112,12 @@ function twin(shape: Shape, size: number): Uint8Array[] {
     const part = payload.slice(at, at + size);
     const last = at + size >= payload.length;
     const bytes = new Uint8Array([...whole.slice(0, header + l4), ...part]);
-    if (shape.v6) put16(bytes, 4, l4 + part.length);
+    if (shape.v6) put16(bytes, 4, header - 40 + l4 + part.length);
     else {
       put16(bytes, 2, bytes.length);
       put16(bytes, 4, (0xfffe + out.length) & 0xffff);
       put16(bytes, 10, 0);
-      put16(bytes, 10, checksum(bytes, 0, 20));
+      put16(bytes, 10, checksum(bytes, 0, header));
     }
     let field = header + 6;
     if (shape.tcp) {
@@ -127,6 +146,7 @@ const shape: fc.Arbitrary<Shape> = fc.record({
   payload: fc.oneof(fc.nat(40), fc.nat(5000)),
   options: fc.nat(10).map((n) => n * 4),
   flags: fc.nat(255),
+  extra: fc.constantFrom(0, 0, 8, 24, 40),
 });
 
 describe('sendL3', () => {
@@ -179,6 +199,7 @@ describe('sendL3', () => {
             buf.set([0x81, 0x00, 0x00, 0x07, ...(what.v6 ? [0x86, 0xdd] : [8, 0])], 12);
           const before = buf.slice();
           const sink = new Sink();
+          sink.mtu = 1600;
           const offload = size | CHECKSUM_PARTIAL | CHECKSUM_TRUSTED;
           if (link > 0) sendL2(sink, new Frame(buf, 0, buf.length, offload));
           else sendL3(sink, new Packet(buf, 0, buf.length, offload));
@@ -190,7 +211,7 @@ describe('sendL3', () => {
             const ip = bytes.subarray(link);
             expect(ipLength(ip, 0, ip.length)).toBe(ip.length);
             if (!what.v6) expect(ipv4ChecksumOk(ip, 0)).toBe(true);
-            const at = what.v6 ? 40 : 20;
+            const at = ipHeader(what);
             expect(verifyTransport(ip, 0, what.tcp ? 6 : 17, at, ip.length - at)).toBe(true);
           }
         },
@@ -207,7 +228,7 @@ describe('sendL3', () => {
         sink.mtu = 9000;
         sendL3(sink, new Packet(buf, 0, buf.length, CHECKSUM_PARTIAL));
         expect(buf).toEqual(before);
-        const at = what.v6 ? 40 : 20;
+        const at = ipHeader(what);
         const { bytes, offload } = sink.got[0];
         expect([sink.got.length, offload, bytes.length]).toEqual([1, 0, buf.length]);
         expect(verifyTransport(bytes, 0, what.tcp ? 6 : 17, at, bytes.length - at)).toBe(true);
