@@ -194,10 +194,17 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
     this.kernel.run.block(STREAM, 0);
     this.#chacha(to, from, len, 1);
     this.#polyBegin(places.stream, aadLen);
-    if (tagOff === dstOff + len && (len & 15) === 0) {
-      // The lengths stand where the tag will: one update less.
-      putLengths(dst, tagOff, aadLen, len);
-      native.polyUpdate(places.poly, to, len + 16);
+    const padding = -len & 15;
+    if (tagOff === dstOff + len && tagOff + padding + TAG_LENGTH <= dst.length) {
+      // Padding and lengths stand where the tag will, and a little beyond: one update for all.
+      const beyond = tagOff + TAG_LENGTH;
+      for (let i = 0; i < padding; i++) {
+        behind[i] = dst[beyond + i];
+        dst[tagOff + i] = 0;
+      }
+      putLengths(dst, tagOff + padding, aadLen, len);
+      native.polyUpdate(places.poly, to, len + padding + 16);
+      for (let i = 0; i < padding; i++) dst[beyond + i] = behind[i];
     } else {
       this.#polyText(dst, dstOff, to, len, aadLen);
     }
@@ -300,10 +307,15 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
   }
 }
 
+/** What stands behind a tag's slot while padding and lengths go there. */
+const behind = new Uint8Array(16);
+
 /** Two 64-bit lengths, little-endian (RFC 8439 §2.8). */
 function putLengths(buf: Uint8Array, off: number, aadLen: number, len: number): void {
-  for (let i = 0; i < 8; i++) {
-    buf[off + i] = i < 4 ? aadLen >>> (8 * i) : 0;
-    buf[off + 8 + i] = i < 4 ? len >>> (8 * i) : 0;
+  for (let i = 0; i < 4; i++) {
+    buf[off + i] = aadLen >>> (8 * i);
+    buf[off + 4 + i] = 0;
+    buf[off + 8 + i] = len >>> (8 * i);
+    buf[off + 12 + i] = 0;
   }
 }
