@@ -103,7 +103,7 @@ function updateWindow(c: Connection, segment: Segment): boolean {
     (segment.seq === c.wl1 && seqGe(segment.ack, c.wl2));
   if (!fresh) return false;
   const scaled =
-    (segment.flags & SYN) === 0 && c.scaleOn ? segment.window * 2 ** c.sndScale : segment.window;
+    (segment.flags & SYN) === 0 && c.scaleOn ? segment.window << c.sndScale : segment.window;
   // Without an acknowledgement and with the same sequence only a larger window is news.
   const moved = scaled !== c.sndWnd;
   c.sndWnd = scaled;

@@ -150,7 +150,7 @@ function completeHandshake(c: Connection, segment: Segment): void {
   c.una = segment.ack;
   // The SYN's own window was not scaled; this one is.
   c.sndWnd =
-    c.scaleOn && (segment.flags & SYN) === 0 ? segment.window * 2 ** c.sndScale : segment.window;
+    c.scaleOn && (segment.flags & SYN) === 0 ? segment.window << c.sndScale : segment.window;
   c.maxWnd = Math.max(c.maxWnd, c.sndWnd);
   c.wl1 = segment.seq;
   c.wl2 = segment.ack;
