@@ -177,6 +177,16 @@ describe('loss recovery', () => {
     expect(acked).toBe(10_001);
   });
 
+  it('VTCP-07: a SACK block that reaches past what was sent counts for nothing', () => {
+    const w = new Wire();
+    const c = w.accept({ sackOk: true });
+    w.after(() => c.write(bytes(3 * 1460)));
+    w.inject({ seq: 1, ack: 1, sack: [[1461, 4382]] });
+    expect(c.info.sacked).toBe(0);
+    w.inject({ seq: 1, ack: 1, sack: [[1461, 4381]] });
+    expect(c.info.sacked).toBe(2920);
+  });
+
   it('VTCP-08: SACK by default, newest block first, adjacent ones merged, D-SACK for what came twice', () => {
     const w = new Wire();
     w.accept(MODERN);
