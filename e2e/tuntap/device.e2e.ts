@@ -66,10 +66,10 @@ test('the kernel pings through TUN, both families, up to the MTU', async (t) => 
     const tun = openTun({ netns: ns.name, addrs: ['10.77.0.1/24', 'fd77::1/64'], mtu: 1400 });
     const pings = answerPings(tun);
     for (const to of ['10.77.0.2', 'fd77::2']) {
-      const { stdout } = await ns.run('ping', ['-c', '20', '-i', '0.01', '-s', '1300', to]);
-      assert.match(stdout, /20 received, 0% packet loss/);
+      // Until twenty are answered: ping alone would not wait for one that a busy machine delays.
+      await ns.run('ping', ['-c', '20', '-w', '30', '-i', '0.01', '-s', '1300', to]);
     }
-    assert.equal(pings.seen, 40);
+    assert(pings.seen >= 40);
     assert.equal(tun.stats.dropMalformed, 0);
     tun.close();
   });
