@@ -241,7 +241,8 @@ export class FlushQueue {
           guard(error);
         }
       }
-      queue.length = 0;
+      // Setting the length would cost more than the one or two flushes that there mostly are.
+      while (queue.length > 0) queue.pop();
       this.#spare = queue;
     }
   }

@@ -7,7 +7,7 @@ export { fillRandom };
 /** Gives an unsigned 32-bit random integer. Engines take one as an option, so that tests can seed it. */
 export type Random32 = () => number;
 
-const block = new Uint32Array(256);
+const block = new Uint32Array(1024);
 const blockBytes = new Uint8Array(block.buffer);
 let used = block.length;
 
