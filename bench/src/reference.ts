@@ -41,6 +41,7 @@ export const REFERENCES: Readonly<Record<string, Reference>> = {
   'vtcp.transfer.memory': { unit: 'MB/s', must: 400, aim: 1500 },
   'vtcp.transfer.memory.tso': { unit: 'MB/s', must: 1500, aim: 4000 },
   'vtcp.connections': { unit: 'conn/s', must: 40000, aim: 120000 },
+  'vtcp.connection.memory': { unit: 'B', must: 2048, aim: 2048 },
   'vtcp.syncookie.generate': { unit: 'ns', go: 659, must: 700, aim: 300 },
   'vtcp.syncookie.validate': { unit: 'ns', go: 642, must: 700, aim: 300 },
   'nat.out.tcp': { unit: 'ns', go: 63, must: 100, aim: 55 },

@@ -72,7 +72,7 @@ export function handleAck(c: Connection, segment: Segment): boolean {
     c.nxt !== c.una;
   let delivered = covered.delivered;
   if (!c.sackOn) delivered += countDuplicates(c, progress ? covered.acked : 0);
-  else if (evidence.duplicate && covered.sacked > 0) c.dupAckCount++;
+  else if (evidence.duplicate && covered.sacked > 0) c.losses.duplicateAcks++;
   updateRack(c, covered);
   if (covered.probeAcked) onProbeAcknowledged(c);
 
@@ -162,10 +162,10 @@ function takeSackBlocks(c: Connection, segment: Segment, covered: Covered): bool
 function noteDsack(c: Connection, start: number, end: number): boolean {
   // Only what was sent within reason: anything older is not ours.
   if (seqGt(end, c.nxt) || seqDiff(c.nxt, start) > 2 ** 30) return false;
-  c.dsacks++;
+  c.losses.dsacks++;
   if (c.undoOn && seqGe(start, c.undoSeq)) c.undoBytes -= seqDiff(end, start);
   if (c.undoOn && c.undoBytes < 0) c.undoBytes = 0;
-  if (c.config.rack && c.retransmits > 0) widenReorderingWindow(c);
+  if (c.config.rack && c.lossesSoFar.retransmits > 0) widenReorderingWindow(c);
   return c.tlpOn && seqLe(end, c.tlpHigh) && seqGt(end, (c.tlpHigh - c.mss - 1) | 0);
 }
 
@@ -194,7 +194,7 @@ function countDuplicates(c: Connection, acked: number): number {
   }
   if (!evidence.duplicate) return 0;
   c.dupAcks++;
-  c.dupAckCount++;
+  c.losses.duplicateAcks++;
   const before = c.renoSacked;
   const most = Math.max(0, seqDiff(c.nxt, c.una) - c.mss - c.board.lostBytes);
   c.renoSacked = Math.min(before + c.mss, Math.max(before, most));

@@ -7,18 +7,19 @@
  * and then lets `transmit` send what has become due. So no handler, and no packet, ever meets a half-changed state.
  */
 
-import type { Timer } from '@pktkit/core';
 import type { TcpConfig } from './config.ts';
 import { resolveKeepAlive } from './config.ts';
 import type { CongestionController } from './congestion/congestion.ts';
 import type { ProportionalRateReduction } from './congestion/prr.ts';
+import { FlowWithNumbers } from './connection-numbers.ts';
 import { TcpError, type TcpErrorCode } from './errors.ts';
-import { FLOW_CONNECTION, Flow, type FlowKey } from './flow.ts';
+import { FLOW_CONNECTION, type Flow, type FlowKey } from './flow.ts';
 import { connectionInfo } from './info.ts';
 import type { Listener } from './listener.ts';
+import type { MtuSearch } from './mtu.ts';
 import { ReceiveBuffer } from './receive-buffer.ts';
 import { RttEstimator } from './rto.ts';
-import { Scoreboard } from './scoreboard.ts';
+import { NOTHING_IN_FLIGHT, type Scoreboard } from './scoreboard.ts';
 import { SendBuffer } from './send-buffer.ts';
 import { seqDiff } from './seq.ts';
 import type { StackCore } from './stack-core.ts';
@@ -39,7 +40,9 @@ import {
   TIME_WAIT,
   TIMER_RTO,
 } from './state.ts';
+import { LossCounts, NO_LOSSES } from './stats.ts';
 import type { TimeWait } from './time-wait.ts';
+import type { ConnectionTimer } from './timer-pool.ts';
 import type { KeepAliveOptions, TcpConnection, TcpInfo, TcpState } from './types.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -53,7 +56,7 @@ const MIN_SEND_BUFFER = 256 << 10;
 /** What a connection may still hold when the stack's memory runs short. */
 const SCARCE_BUFFER = 4096;
 
-export class Connection extends Flow implements TcpConnection {
+export class Connection extends FlowWithNumbers implements TcpConnection {
   readonly kind: number = FLOW_CONNECTION;
   readonly stack: StackCore;
   config: TcpConfig;
@@ -77,7 +80,8 @@ export class Connection extends Flow implements TcpConnection {
   /** No longer in the demultiplexer. */
   removed = false;
   passive = false;
-  timer: Timer | null = null;
+  /** Its own only while there is a deadline. */
+  timer: ConnectionTimer | null = null;
   timeWait: TimeWait | null = null;
   closedReported = false;
   endReported = false;
@@ -114,13 +118,10 @@ export class Connection extends Flow implements TcpConnection {
   finPending = false;
   finSeq = 0;
   // Auto-tuning: what the application consumed in about a round trip.
-  tuneAt = 0.5;
   tuneCopied = 0;
   tuneBefore = 0;
-  rcvRtt = 0.5;
   rcvRttSeq = 0;
   rcvEcho = 0;
-  rcvRttAt = 0.5;
 
   // Options in use.
   tsOn = false;
@@ -129,7 +130,6 @@ export class Connection extends Flow implements TcpConnection {
   ecnOn = false;
   tsOffset: number;
   tsRecent = 0;
-  tsRecentAt = 0.5;
   lastAckSent = 0;
 
   // Segment sizes.
@@ -151,7 +151,6 @@ export class Connection extends Flow implements TcpConnection {
   unackedBytes = 0;
   dsackStart = 0;
   dsackEnd = 0;
-  lastOowAck: number = Number.NEGATIVE_INFINITY;
   /** Holds for ECN's receiver side: CE was seen and not yet answered by CWR. */
   ecnEcho = false;
   ecnCwr = false;
@@ -160,7 +159,8 @@ export class Connection extends Flow implements TcpConnection {
   // Congestion and loss.
   cc: CongestionController;
   rtt: RttEstimator;
-  readonly board: Scoreboard;
+  /** Its own only while something is in flight. */
+  board: Scoreboard = NOTHING_IN_FLIGHT;
   /** Null until the first reduction. */
   prr: ProportionalRateReduction | null = null;
   phase: number = OPEN;
@@ -186,10 +186,8 @@ export class Connection extends Flow implements TcpConnection {
   timeouts = 0;
   probesOut = 0;
   // RACK (RFC 8985 §5.2).
-  rackSentAt = -0.5;
   rackOrder = 0;
   rackEnd = 0;
-  rackRtt = 0.5;
   reoSteps = 1;
   reoPersist = 0;
   reoRound: number;
@@ -199,20 +197,13 @@ export class Connection extends Flow implements TcpConnection {
   tlpOn = false;
   tlpRetransmitted = false;
   // Path MTU (RFC 4821).
-  mtuLow = 0;
-  mtuHigh = 0;
-  mtuProbeAt: number = NEVER;
-  mtuProbeSize = 0;
+  /** Null until the path has turned out narrower than the link. */
+  mtuSearch: MtuSearch | null = null;
   softError: TcpErrorCode | null = null;
 
-  // Deadlines; `NEVER` when off.
-  retransAt: number = NEVER;
+  // Deadlines.
+  /** What `retransAt` stands for. */
   retransKind: number = TIMER_RTO;
-  ackAt: number = NEVER;
-  keepAt: number = NEVER;
-  lifeAt: number = NEVER;
-  paceAt: number = NEVER;
-  corkAt: number = NEVER;
   /** The retransmission deadline was met late and is looked at once more. */
   timerGrace = false;
   synOwed = false;
@@ -220,28 +211,13 @@ export class Connection extends Flow implements TcpConnection {
   corked = false;
   keepProbes = 0;
   noDelay: boolean;
-  lastSentAt = 0.5;
-  lastHeardAt = 0.5;
-  /** When the oldest unacknowledged byte began to wait. */
-  waitingSince: number = NEVER;
-  paceNext = 0.5;
 
   // Counters.
-  bytesSent = 0;
-  bytesAcked = 0;
-  bytesReceived = 0;
-  bytesRetransmitted = 0;
   segmentsOut = 0;
   segmentsIn = 0;
   dataSegmentsOut = 0;
   dataSegmentsIn = 0;
-  retransmits = 0;
-  rtoCount = 0;
-  recoveries = 0;
-  tlpCount = 0;
-  spurious = 0;
-  dsacks = 0;
-  dupAckCount = 0;
+  #losses: LossCounts | null = null;
 
   constructor(stack: StackCore, key: FlowKey | Flow, config: TcpConfig, iss: number) {
     super(key);
@@ -260,7 +236,6 @@ export class Connection extends Flow implements TcpConnection {
     this.tsOffset = stack.timestampOffset();
     this.pathMtu = stack.mtu;
     this.peerMss = this.family === 4 ? DEFAULT_MSS_4 : DEFAULT_MSS_6;
-    this.board = new Scoreboard(stack.spareRecords);
     this.rtt = new RttEstimator(config.initialRto, config.minRto, config.maxRto);
     this.mss = this.peerMss;
     this.recoverSeq = this.maxOutstandingSeq = this.smallEnd = this.reoRound = iss;
@@ -271,8 +246,6 @@ export class Connection extends Flow implements TcpConnection {
       hystart: config.hystart,
     });
     this.tuneAt = this.lastHeardAt = this.lastSentAt = stack.now;
-    this.paceNext = 0;
-    this.rcvRtt = 0;
   }
 
   // Queries.
@@ -284,6 +257,16 @@ export class Connection extends Flow implements TcpConnection {
 
   get info(): TcpInfo {
     return connectionInfo(this);
+  }
+
+  /** To count with; made when there is something to count. */
+  get losses(): LossCounts {
+    this.#losses ??= new LossCounts();
+    return this.#losses;
+  }
+
+  get lossesSoFar(): Readonly<LossCounts> {
+    return this.#losses ?? NO_LOSSES;
   }
 
   get readable(): number {
@@ -342,7 +325,7 @@ export class Connection extends Flow implements TcpConnection {
   }
 
   peek(skip = 0): Uint8Array {
-    return this.receive.view(skip);
+    return this.receive.peek(skip);
   }
 
   consume(n: number): void {
@@ -472,11 +455,27 @@ export class Connection extends Flow implements TcpConnection {
     this.stack.mark(this);
   }
 
+  /** What was sent now is in flight. */
+  noteSent(seq: number, end: number, flags: number): void {
+    const stack = this.stack;
+    // Its count of transmissions goes on from the newest that was delivered: nothing older is left to be compared with.
+    if (this.board === NOTHING_IN_FLIGHT) this.board = stack.boards.take(this.rackOrder);
+    this.board.push(seq, end, stack.now, flags);
+  }
+
+  /** At the batch's end: what only a busy connection needs goes back to the stack. */
+  settle(): void {
+    const board = this.board;
+    if (board === NOTHING_IN_FLIGHT || board.length > 0) return;
+    this.board = NOTHING_IN_FLIGHT;
+    this.stack.boards.give(board);
+  }
+
   stopTimers(): void {
     this.retransAt = this.ackAt = this.keepAt = NEVER;
     this.lifeAt = this.paceAt = this.corkAt = NEVER;
     this.ackNow = this.ackDelayed = this.synOwed = false;
-    this.timer?.cancel();
+    this.stack.timers.arm(this, NEVER);
   }
 
   /** The earliest deadline. */

@@ -44,17 +44,10 @@ export function connectionInfo(c: Connection): TcpInfo {
     bytesSent: c.bytesSent,
     bytesAcked: c.bytesAcked,
     bytesReceived: c.bytesReceived,
-    bytesRetransmitted: c.bytesRetransmitted,
     segmentsOut: c.segmentsOut,
     segmentsIn: c.segmentsIn,
     dataSegmentsOut: c.dataSegmentsOut,
     dataSegmentsIn: c.dataSegmentsIn,
-    retransmits: c.retransmits,
-    timeouts: c.rtoCount,
-    fastRecoveries: c.recoveries,
-    tailLossProbes: c.tlpCount,
-    spuriousRecoveries: c.spurious,
-    dsacks: c.dsacks,
-    duplicateAcks: c.dupAckCount,
+    ...c.lossesSoFar,
   };
 }

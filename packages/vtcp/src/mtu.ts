@@ -14,6 +14,20 @@ const PROBE_INTERVAL = 600_000;
 /** Closer than this is not worth a probe. */
 const SEARCH_STEP = 8;
 
+/** The search for the largest size that gets through. */
+export class MtuSearch {
+  low = 0;
+  high: number;
+  /** When the next probe may go out. */
+  probeAt = 0.5;
+  /** Payload of the probe in flight; 0 without one. */
+  probeSize = 0;
+
+  constructor(high: number) {
+    this.high = high;
+  }
+}
+
 function headers(c: Connection): number {
   return (c.family === 4 ? 20 : 40) + 20 + (c.tsOn ? 12 : 0);
 }
@@ -24,7 +38,7 @@ export function onPacketTooBig(c: Connection, mtu: number): void {
   const bounded = Math.max(lowest, mtu);
   if (bounded >= c.pathMtu) return;
   c.pathMtu = bounded;
-  c.mtuHigh = bounded;
+  if (c.mtuSearch !== null) c.mtuSearch.high = bounded;
   c.updateMss();
   resendLarger(c);
 }
@@ -37,10 +51,12 @@ export function onBlackHole(c: Connection): void {
   if (first === null || c.pathMtu <= lowest) return;
   // Segments that small cross any path; their loss has another cause.
   if (seqDiff(first.end, first.seq) + headers(c) <= BASE_MTU && c.pathMtu > BASE_MTU) return;
-  if (c.mtuHigh < c.pathMtu) c.mtuHigh = c.pathMtu;
+  c.mtuSearch ??= new MtuSearch(c.pathMtu);
+  const search = c.mtuSearch;
+  if (search.high < c.pathMtu) search.high = c.pathMtu;
   c.pathMtu = Math.max(lowest, c.pathMtu > BASE_MTU ? BASE_MTU : c.pathMtu >>> 1);
-  c.mtuLow = c.pathMtu;
-  c.mtuProbeAt = c.stack.now + 1000;
+  search.low = c.pathMtu;
+  search.probeAt = c.stack.now + 1000;
   c.updateMss();
 }
 
@@ -49,41 +65,45 @@ export function onBlackHole(c: Connection): void {
  * again in ordinary segments.
  */
 export function mtuProbe(c: Connection, unsent: number, window: number, room: number): number {
-  if (c.mtuHigh <= c.pathMtu || c.phase !== OPEN || c.stack.now < c.mtuProbeAt) return 0;
-  if (!c.config.mtuProbing || c.mtuProbeSize > 0) return 0;
-  if (c.mtuHigh - c.pathMtu < SEARCH_STEP) {
+  const search = c.mtuSearch;
+  if (search === null || search.high <= c.pathMtu) return 0;
+  if (c.phase !== OPEN || c.stack.now < search.probeAt) return 0;
+  if (!c.config.mtuProbing || search.probeSize > 0) return 0;
+  if (search.high - c.pathMtu < SEARCH_STEP) {
     // Settled. Paths change: the full size gets another chance later.
-    c.mtuHigh = c.stack.mtu;
-    c.mtuProbeAt = c.stack.now + PROBE_INTERVAL;
+    search.high = c.stack.mtu;
+    search.probeAt = c.stack.now + PROBE_INTERVAL;
     return 0;
   }
   const mtu =
-    c.mtuLow === c.pathMtu && c.mtuHigh === c.stack.mtu
-      ? c.mtuHigh
-      : (c.pathMtu + c.mtuHigh + 1) >>> 1;
+    search.low === c.pathMtu && search.high === c.stack.mtu
+      ? search.high
+      : (c.pathMtu + search.high + 1) >>> 1;
   const size = mtu - headers(c);
   // Enough behind it to notice its loss by duplicate acknowledgements.
   const needed = size + 3 * c.mss;
   if (unsent < needed || window < needed || room < needed || c.cc.cwnd < 8 * c.mss) return 0;
-  c.mtuProbeSize = size;
+  search.probeSize = size;
   return size;
 }
 
 /** A probe was acknowledged. */
 export function onProbeAcknowledged(c: Connection): void {
-  if (c.mtuProbeSize === 0) return;
-  c.pathMtu = c.mtuProbeSize + headers(c);
-  c.mtuProbeSize = 0;
+  const search = c.mtuSearch;
+  if (search === null || search.probeSize === 0) return;
+  c.pathMtu = search.probeSize + headers(c);
+  search.probeSize = 0;
   c.updateMss();
 }
 
 /** A probe was lost: the path is narrower. Not a sign of congestion (RFC 4821 §7.5). */
 export function onProbeLost(c: Connection, sent: Sent): void {
   sent.flags &= ~MTU_PROBE;
-  if (c.mtuProbeSize === 0) return;
-  c.mtuHigh = c.mtuProbeSize + headers(c) - 1;
-  c.mtuLow = 0;
-  c.mtuProbeSize = 0;
+  const search = c.mtuSearch;
+  if (search === null || search.probeSize === 0) return;
+  search.high = search.probeSize + headers(c) - 1;
+  search.low = 0;
+  search.probeSize = 0;
 }
 
 /** What is in flight in larger pieces than now get through is sent again at once, without a congestion response. */

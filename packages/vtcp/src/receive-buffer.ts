@@ -7,23 +7,22 @@ import { seqDiff, seqGt, seqLe } from './seq.ts';
 /** Pieces beyond a gap. A window of 4 MiB holds 2,900 segments: every second one lost would be 1,450 pieces. */
 const MAX_PIECES = 2048;
 
-export class ReceiveBuffer {
+export class ReceiveBuffer extends PagedBuffer {
   /** The next byte to be read. */
   readSeq: number;
   /** Behind the last byte in order. */
   end: number;
   /** Null while everything has arrived in order. */
   pieces: RangeSet | null = null;
-  readonly #bytes: PagedBuffer;
 
   constructor(pool: PagePool, seq: number) {
-    this.#bytes = new PagedBuffer(pool, seq);
+    super(pool, seq);
     this.readSeq = this.end = seq;
   }
 
   /** Begins at `seq`, once the peer's SYN has told it. */
   restart(seq: number): void {
-    this.#bytes.reset(seq);
+    this.reset(seq);
     this.readSeq = this.end = seq;
   }
 
@@ -44,7 +43,7 @@ export class ReceiveBuffer {
 
   /** The next bytes in order; they may close a gap. `end` moves. */
   append(src: Uint8Array, off: number, len: number): void {
-    this.#bytes.write(this.end, src, off, len);
+    this.write(this.end, src, off, len);
     this.end = (this.end + len) | 0;
     if (this.pieces !== null && this.pieces.ranges.length > 0) this.#takePieces();
   }
@@ -53,40 +52,40 @@ export class ReceiveBuffer {
   insert(seq: number, src: Uint8Array, off: number, len: number): boolean {
     this.pieces ??= new RangeSet(MAX_PIECES);
     if (this.pieces.add(seq, (seq + len) | 0) === null) return false;
-    this.#bytes.write(seq, src, off, len);
+    this.write(seq, src, off, len);
     return true;
   }
 
   read(dst: Uint8Array, off: number, len: number): number {
     const n = Math.min(len, this.readable);
     if (n > 0) {
-      this.#bytes.copyTo(this.readSeq, dst, off, n);
+      this.copyTo(this.readSeq, dst, off, n);
       this.consume(n);
     }
     return n;
   }
 
-  view(skip: number): Uint8Array {
-    return this.#bytes.view((this.readSeq + skip) | 0, Math.max(0, this.readable - skip));
+  peek(skip: number): Uint8Array {
+    return this.view((this.readSeq + skip) | 0, Math.max(0, this.readable - skip));
   }
 
   consume(n: number): void {
     this.readSeq = (this.readSeq + n) | 0;
-    if (this.readSeq === this.end && !this.hasPieces) this.#bytes.reset(this.end);
-    else this.#bytes.release(this.readSeq);
+    if (this.readSeq === this.end && !this.hasPieces) this.reset(this.end);
+    else this.release(this.readSeq);
   }
 
   /** Everything goes. */
   discard(): void {
-    this.#bytes.reset(this.end);
+    this.reset(this.end);
     this.readSeq = this.end;
     this.pieces = null;
   }
 
   /** What waits behind gaps goes; bytes in order stay readable but no longer count as the stack's memory. */
-  disown(): void {
+  override disown(): void {
     this.pieces = null;
-    this.#bytes.disown();
+    super.disown();
   }
 
   /** The highest sequence number present, gaps or not. */

@@ -140,7 +140,7 @@ function lose(c: Connection, sent: Sent): void {
 
 function enterRecovery(c: Connection): void {
   c.recoverSeq = c.nxt;
-  c.recoveries++;
+  c.losses.fastRecoveries++;
   beginUndo(c);
   if (c.phase !== CWR_PHASE) beginReduction(c, false);
   setPhase(c, RECOVERY);
@@ -288,7 +288,7 @@ function undo(c: Connection): void {
   c.undoOn = false;
   c.frto = false;
   c.frtoHold = false;
-  c.spurious++;
+  c.losses.spuriousRecoveries++;
   c.board.forgetLosses();
   c.cc.onSpurious();
   if (c.phase !== OPEN) setPhase(c, c.board.sackedBytes > 0 ? DISORDER : OPEN);

@@ -95,9 +95,14 @@ export class Scoreboard {
   #known: RangeSet | null = null;
   readonly #spare: Sent[];
 
-  /** `spare`: records to use again, shared by the connections of a stack. */
+  /** `spare`: records to use again, shared by the scoreboards of a stack. */
   constructor(spare: Sent[]) {
     this.#spare = spare;
+  }
+
+  /** For another connection, of whose transmissions `order` is the last so far. */
+  restart(order: number): void {
+    this.#order = order;
   }
 
   get length(): number {
@@ -292,6 +297,7 @@ export class Scoreboard {
     }
     this.#ring = NO_RECORDS;
     this.#head = this.#count = 0;
+    this.highestSacked = this.#lostHint = 0;
     this.oldest = this.#newest = null;
     this.#known = null;
     this.sackedCount = 0;
@@ -387,3 +393,26 @@ export function sentAfter(order: number, end: number, order2: number, end2: numb
 
 /** Shared by all scoreboards that hold nothing; its length is what makes the first push grow it. */
 const NO_RECORDS: Sent[] = [];
+
+/** The scoreboard of every connection that has nothing in flight. Nothing is ever pushed onto it. */
+export const NOTHING_IN_FLIGHT: Scoreboard = new Scoreboard([]);
+
+/** More than this are left to the collector. */
+const MAX_SPARE = 1024;
+
+/** Scoreboards of a stack: most connections are idle most of the time, and then own none. */
+export class ScoreboardPool {
+  readonly records: Sent[] = [];
+  readonly #spare: Scoreboard[] = [];
+
+  take(order: number): Scoreboard {
+    const board = this.#spare.pop() ?? new Scoreboard(this.records);
+    board.restart(order);
+    return board;
+  }
+
+  give(board: Scoreboard): void {
+    board.clear();
+    if (this.#spare.length < MAX_SPARE) this.#spare.push(board);
+  }
+}

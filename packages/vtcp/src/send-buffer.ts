@@ -3,15 +3,14 @@
 import { PagedBuffer, type PagePool } from './paged-buffer.ts';
 import { seqDiff } from './seq.ts';
 
-export class SendBuffer {
+export class SendBuffer extends PagedBuffer {
   /** The first byte that is still kept. */
   start: number;
   /** Behind the last byte written. */
   end: number;
-  readonly #bytes: PagedBuffer;
 
   constructor(pool: PagePool, seq: number) {
-    this.#bytes = new PagedBuffer(pool, seq);
+    super(pool, seq);
     this.start = this.end = seq;
   }
 
@@ -20,19 +19,15 @@ export class SendBuffer {
   }
 
   append(src: Uint8Array, off: number, len: number): void {
-    this.#bytes.write(this.end, src, off, len);
+    this.write(this.end, src, off, len);
     this.end = (this.end + len) | 0;
   }
 
-  copyTo(seq: number, dst: Uint8Array, off: number, len: number): void {
-    this.#bytes.copyTo(seq, dst, off, len);
-  }
-
   /** Frees what is below `seq`. */
-  release(seq: number): void {
+  override release(seq: number): void {
     this.start = seq;
-    if (seq === this.end) this.#bytes.reset(seq);
-    else this.#bytes.release(seq);
+    if (seq === this.end) this.reset(seq);
+    else super.release(seq);
   }
 
   discard(): void {

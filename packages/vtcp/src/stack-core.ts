@@ -5,8 +5,9 @@ import type { AckSample } from './congestion/congestion.ts';
 import type { Connection } from './connection.ts';
 import type { Flow } from './flow.ts';
 import type { PagePool } from './paged-buffer.ts';
-import type { Covered, Sent } from './scoreboard.ts';
+import type { Covered, ScoreboardPool } from './scoreboard.ts';
 import type { Segment } from './segment.ts';
+import type { TimerPool } from './timer-pool.ts';
 import type { TcpTraceEvent } from './trace.ts';
 import type { TcpStackStats } from './types.ts';
 
@@ -19,8 +20,8 @@ export interface StackCore {
   readonly output: (packet: Packet) => void;
   readonly stats: TcpStackStats;
   readonly pages: PagePool;
-  /** Scoreboard records to use again. */
-  readonly spareRecords: Sent[];
+  readonly boards: ScoreboardPool;
+  readonly timers: TimerPool;
   /** Scratch, filled anew for each acknowledgement. */
   readonly covered: Covered;
   readonly sample: AckSample;

@@ -37,7 +37,7 @@ import { PagePool } from './paged-buffer.ts';
 import { PortAllocator } from './ports.ts';
 import { handleSegment } from './receive.ts';
 import { bareSegment, Replies } from './replies.ts';
-import { Covered, type Sent } from './scoreboard.ts';
+import { Covered, ScoreboardPool } from './scoreboard.ts';
 import { ACK, FIN, RST, Segment, SYN } from './segment.ts';
 import { seqGt } from './seq.ts';
 import { SipHash } from './siphash.ts';
@@ -57,7 +57,8 @@ import { newStats } from './stats.ts';
 import { SynCookies } from './syn-cookie.ts';
 import { PendingSyn, type RequestOwner } from './syn-request.ts';
 import { TimeWait } from './time-wait.ts';
-import { armTimer } from './timers.ts';
+import { TimerPool } from './timer-pool.ts';
+import { armTimer, onTimer } from './timers.ts';
 import type { TcpTraceEvent } from './trace.ts';
 import { transmit } from './transmit.ts';
 import type {
@@ -77,7 +78,8 @@ export class TcpStack implements StackCore, RequestOwner {
   readonly offload: number;
   readonly stats: TcpStackStats = newStats();
   readonly pages: PagePool;
-  readonly spareRecords: Sent[] = [];
+  readonly boards: ScoreboardPool = new ScoreboardPool();
+  readonly timers: TimerPool;
   readonly covered: Covered = new Covered();
   readonly sample: AckSample = {
     now: 0.5,
@@ -130,6 +132,7 @@ export class TcpStack implements StackCore, RequestOwner {
     const { limits = {} } = options;
     this.#options = options;
     this.clock = options.clock;
+    this.timers = new TimerPool(options.clock, onTimer);
     this.now = options.clock.now + 0.5 - 0.5;
     this.output = options.output;
     this.offload = options.offload ?? Accept.ALL;
@@ -685,6 +688,7 @@ export class TcpStack implements StackCore, RequestOwner {
       c.dirty = false;
       transmit(c);
       armTimer(c);
+      c.settle();
     }
     while (dirty.length > 0) dirty.pop();
     this.#spareDirty = dirty;

@@ -41,3 +41,17 @@ export function newStats(): TcpStackStats {
     dropReplies: 0,
   };
 }
+
+/** What went wrong on a connection, under the names of `TcpInfo`: few have anything to count. */
+export class LossCounts {
+  retransmits = 0;
+  bytesRetransmitted = 0;
+  timeouts = 0;
+  fastRecoveries = 0;
+  tailLossProbes = 0;
+  spuriousRecoveries = 0;
+  dsacks = 0;
+  duplicateAcks = 0;
+}
+
+export const NO_LOSSES: Readonly<LossCounts> = Object.freeze(new LossCounts());

@@ -23,16 +23,11 @@ const NEVER = Number.POSITIVE_INFINITY;
 const LATE = 3;
 
 export function armTimer(c: Connection): void {
-  if (c.stateNumber === CLOSED || c.stateNumber === TIME_WAIT) return;
-  const at = c.nextDeadline();
-  if (c.timer === null) {
-    if (at === NEVER) return;
-    c.timer = c.stack.clock.timer(() => onTimer(c));
-  }
-  if (c.timer.deadline !== at) c.timer.arm(at);
+  const over = c.stateNumber === CLOSED || c.stateNumber === TIME_WAIT;
+  c.stack.timers.arm(c, over ? NEVER : c.nextDeadline());
 }
 
-function onTimer(c: Connection): void {
+export function onTimer(c: Connection): void {
   if (c.stateNumber === CLOSED || c.stateNumber === TIME_WAIT) return;
   // Marked first: whatever fires below, the batch's end arms the next deadline.
   c.stack.mark(c);
@@ -95,16 +90,16 @@ function onTimeout(c: Connection): void {
   let limit = c.orphan ? Math.min(config.orphanRetries, config.retries) : config.retries;
   if (opening) limit = c.stateNumber === SYN_SENT ? config.synRetries : config.synAckRetries;
   if ((c.timeouts >= limit && (opening || !answers)) || userTimeoutExpired(c)) {
-    c.rtoCount++;
+    c.losses.timeouts++;
     c.fail(c.softError ?? 'ETIMEDOUT', opening ? 'no answer to SYN' : 'no acknowledgement');
     return;
   }
   c.timeouts++;
-  c.rtoCount++;
+  c.losses.timeouts++;
   c.stack.stats.timeouts++;
   if (opening) {
     c.synOwed = true;
-    c.retransmits++;
+    c.losses.retransmits++;
     c.stack.stats.retransmits++;
   } else {
     if (c.timeouts >= 2) onBlackHole(c);
@@ -145,7 +140,7 @@ function onTailProbe(c: Connection): void {
   }
   c.tlpOn = true;
   c.tlpHigh = c.nxt;
-  c.tlpCount++;
+  c.losses.tailLossProbes++;
   c.retransKind = TIMER_RTO;
   c.retransAt = capByUserTimeout(c, c.stack.now + c.rtt.rto);
 }

@@ -99,8 +99,8 @@ export function retransmit(c: Connection, index: number): void {
   if (c.undoOn) c.undoBytes += len;
   c.board.markRetransmitted(sent, c.stack.now);
   c.prr?.onSent(len);
-  c.retransmits++;
-  c.bytesRetransmitted += data;
+  c.losses.retransmits++;
+  c.losses.bytesRetransmitted += data;
   c.stack.stats.retransmits++;
   if (c.config.pacing) pacingSent(c, len);
   if (c.retransAt === NEVER || c.retransKind === TIMER_PERSIST) armRto(c);
@@ -173,7 +173,7 @@ function sendNew(c: Connection): void {
     if (!outstanding) c.waitingSince = stack.now;
     c.nxt = (seq + length) | 0;
     if ((flags & FIN) !== 0) c.finSent = true;
-    c.board.push(seq, c.nxt, stack.now, recordFlags);
+    c.noteSent(seq, c.nxt, recordFlags);
     c.prr?.onSent(length);
     if (c.unackedBytes > 0 && n > 0) c.pingPong = true;
     if (c.config.pacing) pacingSent(c, length);
@@ -254,7 +254,7 @@ export function sendWindowProbe(c: Connection): void {
     const seq = c.nxt;
     c.nxt = (seq + n) | 0;
     c.smallEnd = c.nxt;
-    c.board.push(seq, c.nxt, c.stack.now, 0);
+    c.noteSent(seq, c.nxt, 0);
     scheduleRetransmission(c, true);
     emitData(c, seq, n, PSH, false);
     return;
@@ -285,7 +285,7 @@ export function sendTailProbe(c: Connection): boolean {
       c.finSent = true;
     }
     c.nxt = (seq + length) | 0;
-    c.board.push(seq, c.nxt, c.stack.now, recordFlags);
+    c.noteSent(seq, c.nxt, recordFlags);
     c.tlpRetransmitted = false;
     emitData(c, seq, n, flags, false);
     return true;

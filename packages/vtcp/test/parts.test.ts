@@ -1,11 +1,15 @@
+import { VirtualClock } from '@pktkit/testkit';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { highSpeedDecrease, highSpeedIncrease } from '../src/congestion/highspeed.ts';
+import type { Connection } from '../src/connection.ts';
 import { ACK, buildSegment, Endpoints, FlowKey, PSH, Segment, SipHash } from '../src/index.ts';
 import { PagedBuffer, PagePool } from '../src/paged-buffer.ts';
 import { RangeSet } from '../src/range-set.ts';
 import { RttEstimator } from '../src/rto.ts';
+import { Covered, NOTHING_IN_FLIGHT, ScoreboardPool } from '../src/scoreboard.ts';
 import { seqDiff, seqGt, seqLt } from '../src/seq.ts';
+import { TimerPool } from '../src/timer-pool.ts';
 import { A, A6, B, B6 } from './transfer.ts';
 
 describe('sequence numbers', () => {
@@ -115,6 +119,65 @@ it('a paged buffer keeps every byte, gives memory back, and owns none when empty
     }),
     { numRuns: 30 },
   );
+});
+
+it('a scoreboard that goes from one connection to another remembers nothing of the first', () => {
+  const pool = new ScoreboardPool();
+  const covered = new Covered();
+  const first = pool.take(0);
+  for (let i = 0; i < 20; i++) first.push(i * 1000, (i + 1) * 1000, i, 0);
+  covered.reset(first);
+  first.sack(5000, 9000, 1000, covered);
+  first.markLost(first.at(2));
+  first.markLost(first.at(1));
+  first.markRetransmitted(first.at(1), 30);
+  first.acknowledge(20_000, covered);
+  pool.give(first);
+  const board = pool.take(77);
+  expect(board).toBe(first);
+  expect([board.length, board.oldest, board.first, board.highestSacked]).toEqual([
+    0,
+    null,
+    null,
+    0,
+  ]);
+  expect([board.sackedBytes, board.sackedCount, board.lostBytes]).toEqual([0, 0, 0]);
+  expect([board.retransmittedBytes, board.hasLost, board.nextLost()]).toEqual([0, false, -1]);
+  // The same sequence numbers are new here, and so are the loss of the lowest and the order of transmission.
+  for (let i = 0; i < 20; i++) board.push(i * 1000, (i + 1) * 1000, 50 + i, 0);
+  expect(board.at(0).order).toBe(78);
+  covered.reset(board);
+  board.sack(5000, 9000, 1000, covered);
+  expect([covered.sacked, covered.newestOrder, covered.reordered]).toEqual([4000, 86, false]);
+  board.markLost(board.at(0));
+  expect(board.nextLost()).toBe(0);
+  expect(NOTHING_IN_FLIGHT.length).toBe(0);
+});
+
+it('a timer that goes from one connection to another fires for the second alone', () => {
+  const clock = new VirtualClock();
+  let made = 0;
+  const make = clock.timer.bind(clock);
+  clock.timer = (callback) => {
+    made++;
+    return make(callback);
+  };
+  const fired: Array<[Connection, number]> = [];
+  const pool = new TimerPool(clock, (c) => fired.push([c, clock.now]));
+  const [one, two] = [{ timer: null }, { timer: null }] as unknown as Connection[];
+  pool.arm(one, 10);
+  pool.arm(one, Number.POSITIVE_INFINITY);
+  expect(one.timer).toBe(null);
+  pool.arm(two, 20);
+  clock.advance(15);
+  expect(fired).toEqual([]);
+  pool.arm(one, 18);
+  clock.advance(15);
+  expect(fired).toEqual([
+    [one, 18],
+    [two, 20],
+  ]);
+  expect(made).toBe(2);
 });
 
 for (const [family, local, remote] of [

@@ -573,11 +573,11 @@ describe('timers and attackers', () => {
       c.write(chunk);
       clock.advance(1);
     }
-    const { pages, spareRecords } = a as unknown as {
+    const { pages, boards } = a as unknown as {
       pages: { used: number };
-      spareRecords: unknown[];
+      boards: { records: unknown[] };
     };
-    const records = spareRecords.length;
+    const records = boards.records.length;
     const before = timers;
     for (let i = 0; i < 200; i++) {
       c.write(chunk);
@@ -585,7 +585,7 @@ describe('timers and attackers', () => {
     }
     expect(c.info.bytesAcked).toBe(250 * 65536);
     expect(timers).toBe(before);
-    expect(spareRecords.length).toBe(records);
+    expect(boards.records.length).toBe(records);
     // An idle connection holds no buffer at all.
     expect(pages.used).toBe(0);
   });

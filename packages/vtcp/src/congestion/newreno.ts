@@ -12,8 +12,8 @@ export class NewReno implements CongestionController {
   readonly #useHystart: boolean;
   #hystart: HyStart | null = null;
   #credit = 0;
-  #priorCwnd = 0;
-  #priorSsthresh: number = Number.POSITIVE_INFINITY;
+  /** What the last reduction found; null before the first. */
+  #prior: { cwnd: number; ssthresh: number } | null = null;
 
   constructor(config: CongestionConfig) {
     this.mss = config.mss;
@@ -89,13 +89,13 @@ export class NewReno implements CongestionController {
   }
 
   remember(): void {
-    this.#priorCwnd = this.cwnd;
-    this.#priorSsthresh = this.ssthresh;
+    this.#prior = { cwnd: this.cwnd, ssthresh: this.ssthresh };
   }
 
   onSpurious(): void {
-    this.cwnd = Math.max(this.cwnd, this.#priorCwnd);
-    this.ssthresh = Math.max(this.ssthresh, this.#priorSsthresh);
+    if (this.#prior === null) return;
+    this.cwnd = Math.max(this.cwnd, this.#prior.cwnd);
+    this.ssthresh = Math.max(this.ssthresh, this.#prior.ssthresh);
   }
 
   onIdle(idle: number, rto: number): void {
