@@ -21,6 +21,8 @@ export interface RouteTableOptions {
 const NONE = -1;
 /** From so many ranges on the root pays for its memory (256 KiB). */
 const ROOT_FROM = 256;
+/** Answers that are remembered, one a slot. Traffic goes to few addresses at a time; to many, it costs a comparison. */
+const RECENT_BITS = 8;
 
 export class RouteTable {
   readonly #table: FlowTable;
@@ -35,6 +37,8 @@ export class RouteTable {
   #ranges: Int32Array = new Int32Array(0);
   /** For each upper 16 bits, the last range that starts at or before their first address; empty for small tables. */
   #root: Int32Array = new Int32Array(0);
+  /** Pairs of an address and its answer, by `slotOf`: what was last found in the ranges. */
+  readonly #recent: Int32Array = new Int32Array(2 << RECENT_BITS);
   /** Lookups to go until the ranges are rebuilt; 0 when they are current. */
   #stale = 0;
 
@@ -100,6 +104,16 @@ export class RouteTable {
       if (--this.#stale > 0) return this.#search4(address);
       this.#rebuild();
     }
+    const recent = this.#recent;
+    const slot = slotOf(address);
+    if (recent[slot] === address) return recent[slot + 1];
+    const value = this.#searchRanges(address);
+    recent[slot] = address;
+    recent[slot + 1] = value;
+    return value;
+  }
+
+  #searchRanges(address: number): number {
     const ranges = this.#ranges;
     const key = address ^ 0x80000000;
     let low = 0;
@@ -227,7 +241,15 @@ export class RouteTable {
       this.#ranges[i * 2 + 1] = results[i];
     }
     this.#root = starts.length < ROOT_FROM ? new Int32Array(0) : rootOf(starts);
+    // Nothing matches: 0.0.0.0 belongs into the first slot only, and 0.0.0.1 into another.
+    this.#recent.fill(0);
+    this.#recent[0] = 1;
   }
+}
+
+/** Where the answer for an address is remembered: an even index. */
+function slotOf(address: number): number {
+  return (Math.imul(address, 0x9e3779b1) >>> (32 - RECENT_BITS)) << 1;
 }
 
 function tagOf(family: number, bits: number): number {
