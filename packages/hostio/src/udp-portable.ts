@@ -67,6 +67,8 @@ export class PortableUdpSocket implements UdpSocket {
   readonly #family: 4 | 6;
   /** By the text of address and port, as `node:dgram` gives them. */
   readonly #senders = new Map<string, number>();
+  /** Mostly the next datagram is from the same: comparing texts is cheaper than making and hashing one. */
+  readonly #lastSender = { address: '', port: -1, handle: -1 };
   /** The texts for handles in use. */
   readonly #targets = new Map<number, Target>();
   #open = true;
@@ -267,6 +269,20 @@ export class PortableUdpSocket implements UdpSocket {
   }
 
   #sender(from: RemoteInfo): number {
+    const last = this.#lastSender;
+    if (
+      from.port !== last.port ||
+      from.address !== last.address ||
+      this.#peers.record(last.handle) < 0
+    ) {
+      last.handle = this.#findSender(from);
+      last.address = from.address;
+      last.port = from.port;
+    }
+    return last.handle;
+  }
+
+  #findSender(from: RemoteInfo): number {
     const key = `${from.address} ${from.port}`;
     const known = this.#senders.get(key);
     if (known !== undefined && this.#peers.record(known) >= 0) return known;
