@@ -4,7 +4,7 @@ import { type CryptoProvider, nobleProvider, wasmProviderSync } from '@pktkit/cr
 import { nodeProvider } from '@pktkit/crypto/node';
 import { describe, expect, it } from 'vitest';
 import { openCookieReply, signMessage } from '../src/cookie.ts';
-import { Noise, type SessionKeys } from '../src/noise.ts';
+import { type InitiatorHandshake, Noise, type SessionKeys } from '../src/noise.ts';
 
 interface Recording {
   ourKey: string;
@@ -42,6 +42,39 @@ function setUp(base: CryptoProvider, recording: Recording) {
   return { ours, theirs, shared, noise, messages, psk: fromHex(recording.presharedKey) };
 }
 
+/** Writes our recorded initiation once more, byte for byte. `noise` makes the recorded ephemeral key. */
+function writeAgain(
+  provider: CryptoProvider,
+  recording: Recording,
+  initiation: Uint8Array,
+  cookie: Uint8Array | null,
+  noise: Noise,
+): InitiatorHandshake {
+  const { ours, theirs, shared } = setUp(provider, recording);
+  // The time stamp is the one thing that the keys do not give: read it as the other end does.
+  const reader = new Noise(provider);
+  const other = provider.x25519KeyPair(fromHex(recording.theirKey));
+  const opened = reader.openInitiationStatic(initiation, 0, other);
+  if (opened === null) throw new Error('our own initiation does not open');
+  expect(toHex(opened.publicKey)).toBe(toHex(ours.publicKey));
+  expect(reader.openInitiationTimestamp(initiation, 0, opened, shared)).toBe(true);
+  const again = new Uint8Array(148);
+  const handshake = noise.writeInitiation(
+    again,
+    0,
+    new DataView(initiation.buffer).getUint32(4, true),
+    ours,
+    theirs,
+    provider.x25519PublicKey(theirs),
+    shared,
+    opened.timestamp,
+  );
+  signMessage(noise, theirs, cookie, again, 0, 148);
+  expect(toHex(again)).toBe(toHex(initiation));
+  if (handshake === null) throw new Error('no handshake');
+  return handshake;
+}
+
 /** Opens a data message of wireguard-go: a ping's packet. */
 function openPing(
   provider: CryptoProvider,
@@ -66,29 +99,9 @@ const providers: Record<string, CryptoProvider> = {
 for (const [tier, provider] of Object.entries(providers)) {
   describe(`messages of wireguard-go, ${tier}`, () => {
     it('our initiation, its response and its data', () => {
-      const { ours, theirs, shared, noise, messages, psk } = setUp(provider, weInitiate);
+      const { ours, noise, messages, psk } = setUp(provider, weInitiate);
       const [initiation, response, keepalive, ping] = messages;
-      // The time stamp is the one thing that the keys do not give: read it as the other end does.
-      const reader = new Noise(provider);
-      const other = provider.x25519KeyPair(fromHex(weInitiate.theirKey));
-      const opened = reader.openInitiationStatic(initiation, 0, other);
-      if (opened === null) throw new Error('our own initiation does not open');
-      expect(toHex(opened.publicKey)).toBe(toHex(ours.publicKey));
-      expect(reader.openInitiationTimestamp(initiation, 0, opened, shared)).toBe(true);
-      const again = new Uint8Array(148);
-      const handshake = noise.writeInitiation(
-        again,
-        0,
-        new DataView(initiation.buffer).getUint32(4, true),
-        ours,
-        theirs,
-        provider.x25519PublicKey(theirs),
-        shared,
-        opened.timestamp,
-      );
-      signMessage(noise, theirs, null, again, 0, 148);
-      expect(toHex(again)).toBe(toHex(initiation));
-      if (handshake === null) throw new Error('no handshake');
+      const handshake = writeAgain(provider, weInitiate, initiation, null, noise);
       const bad = response.slice();
       bad[50] ^= 1;
       expect(noise.readResponse(bad, 0, handshake, ours, psk)).toBeNull();
@@ -101,7 +114,7 @@ for (const [tier, provider] of Object.entries(providers)) {
     });
 
     it('WG-08: its cookie reply under load, and the initiation with a second MAC that it answered', () => {
-      const { ours, theirs, shared, noise, messages, psk } = setUp(provider, underLoad);
+      const { ours, theirs, noise, messages, psk } = setUp(provider, underLoad);
       const [refused, reply, initiation, response] = messages;
       const cookie = new Uint8Array(16);
       expect(openCookieReply(noise, theirs, refused, 116, reply, 0, cookie, 0)).toBe(true);
@@ -114,26 +127,8 @@ for (const [tier, provider] of Object.entries(providers)) {
       // It answers the one initiation only.
       expect(openCookieReply(noise, theirs, initiation, 116, reply, 0, sealed, 0)).toBe(false);
 
-      const other = provider.x25519KeyPair(fromHex(underLoad.theirKey));
-      const opened = new Noise(provider).openInitiationStatic(initiation, 0, other);
-      if (opened === null) throw new Error('our own initiation does not open');
-      const reader = new Noise(provider);
-      expect(reader.openInitiationTimestamp(initiation, 0, opened, shared)).toBe(true);
-      const again = new Uint8Array(148);
-      const handshake = noise.writeInitiation(
-        again,
-        0,
-        new DataView(initiation.buffer).getUint32(4, true),
-        ours,
-        theirs,
-        provider.x25519PublicKey(theirs),
-        shared,
-        opened.timestamp,
-      );
-      signMessage(noise, theirs, cookie, again, 0, 148);
-      expect(toHex(again)).toBe(toHex(initiation));
+      const handshake = writeAgain(provider, underLoad, initiation, cookie, noise);
       expect(initiation.subarray(132).some((byte) => byte !== 0)).toBe(true);
-      if (handshake === null) throw new Error('no handshake');
       expect(noise.readResponse(response, 0, handshake, ours, psk)).not.toBeNull();
     });
 
