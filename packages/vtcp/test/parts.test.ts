@@ -1,9 +1,19 @@
+import type { Packet } from '@pktkit/core';
 import { VirtualClock } from '@pktkit/testkit';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { highSpeedDecrease, highSpeedIncrease } from '../src/congestion/highspeed.ts';
 import type { Connection } from '../src/connection.ts';
-import { ACK, buildSegment, Endpoints, FlowKey, PSH, Segment, SipHash } from '../src/index.ts';
+import {
+  ACK,
+  buildSegment,
+  Endpoints,
+  FlowKey,
+  PSH,
+  Segment,
+  SipHash,
+  TcpStack,
+} from '../src/index.ts';
 import { PagedBuffer, PagePool } from '../src/paged-buffer.ts';
 import { RangeSet } from '../src/range-set.ts';
 import { RttEstimator } from '../src/rto.ts';
@@ -152,6 +162,38 @@ it('a scoreboard that goes from one connection to another remembers nothing of t
   board.markLost(board.at(0));
   expect(board.nextLost()).toBe(0);
   expect(NOTHING_IN_FLIGHT.length).toBe(0);
+});
+
+it('an idle connection has neither scoreboard, timer nor buffer of its own, a busy one has', () => {
+  const clock = new VirtualClock();
+  const a: TcpStack = new TcpStack({ clock, output: (packet) => b.handlePacket(packet) });
+  const b: TcpStack = new TcpStack({ clock, output: (packet) => late.push(packet.clone()) });
+  const late: Packet[] = [];
+  const deliver = () => {
+    for (const packet of late.splice(0)) a.handlePacket(packet);
+    clock.flush();
+  };
+  const accepted: Connection[] = [];
+  b.listen({ port: 80, onConnection: (c) => accepted.push(c as Connection) });
+  const sender = a.connect({ local: A, remote: B, remotePort: 80 }) as Connection;
+  clock.flush();
+  deliver();
+  const [receiver] = accepted;
+  sender.write(new Uint8Array(5000));
+  clock.flush();
+  // Its acknowledgement is on the way.
+  expect(sender.board.length).toBeGreaterThan(0);
+  expect(sender.timer).not.toBeNull();
+  expect(a.pages.used).toBeGreaterThan(0);
+  receiver.consume(receiver.readable);
+  clock.advance(100);
+  deliver();
+  clock.advance(100);
+  for (const end of [sender, receiver]) {
+    expect(end.board).toBe(NOTHING_IN_FLIGHT);
+    expect(end.timer).toBeNull();
+  }
+  expect(a.pages.used + b.pages.used).toBe(0);
 });
 
 it('a timer that goes from one connection to another fires for the second alone', () => {
