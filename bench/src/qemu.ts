@@ -1,4 +1,7 @@
-/** QEMU's stream netdev: frames into a unix socket, and a TCP stream between two of our stacks across one. */
+/**
+ * QEMU's stream netdev: frames into a unix socket, a TCP stream between two of our stacks across one, and a real guest's
+ * TCP through it and our slirp to the host's loopback. QEMU's own user network carries the same guest's in the same run.
+ */
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -6,10 +9,17 @@ import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { adapt, connectL2, Frame, systemClock } from '@pktkit/core';
-import { dial, type QemuDevice } from '@pktkit/qemu';
+import { adapt, connectL2, Frame, serve, systemClock } from '@pktkit/core';
+import { dial, listen, type QemuDevice } from '@pktkit/qemu';
+import { Slirp } from '@pktkit/slirp';
+import {
+  bootGuest,
+  guestKernel,
+  missingRequirements,
+  spawn as spawnProgram,
+} from '@pktkit/testkit';
 import { VClient } from '@pktkit/vclient';
-import { type Bench, median } from './harness.ts';
+import { type Bench, type Measurement, median } from './harness.ts';
 
 /** Frames of one batch: what a burst of TCP or a read of a TAP brings. */
 const BATCH = 64;
@@ -120,6 +130,73 @@ async function stream(): Promise<number> {
   return median(rates);
 }
 
+type Direction = 'up' | 'down';
+
+/** Where a guest finds the host's loopback, with QEMU's user network as with ours. */
+const GATEWAY = '10.0.2.2';
+const GUEST_TOOLS = ['busybox', 'cpio', 'iperf3', 'qemu-system-x86_64'];
+const GUEST_RUNS = 3;
+
+/** Megabits a second that arrived, by the receiver's account: the median of runs of one guest. Up is guest to host. */
+async function throughGuest(netdev: string, direction: Direction): Promise<number> {
+  const port = '5298';
+  const server = spawnProgram('iperf3', ['-s', '-B', '127.0.0.1', '-p', port, '--forceflush']);
+  const reverse = direction === 'down' ? '-R' : '';
+  const script = `
+ip addr add 10.0.2.15/24 dev eth0
+ip route add default via ${GATEWAY}
+for i in $(seq ${GUEST_RUNS}); do iperf3 -c ${GATEWAY} -p ${port} -t 4 -O 1 -f m ${reverse}; done
+`;
+  try {
+    await server.waitFor(/listening/);
+    const guest = await bootGuest({ netdev, script, programs: ['iperf3'] });
+    try {
+      await guest.waitFor(/guest: script done/, 120_000);
+      const rates = [...guest.stdout.matchAll(/([\d.]+) Mbits\/sec\s+receiver/g)];
+      if (rates.length !== GUEST_RUNS) throw new Error(`iperf3 failed: ${guest.describe()}`);
+      return median(rates.map(([, rate]) => Number(rate)));
+    } finally {
+      await guest.stop();
+    }
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Through our netdev and our user-mode NAT, both in this process. */
+async function throughOurs(direction: Direction): Promise<number> {
+  const path = join(tmpdir(), `pktkit-bench-${process.pid}-guest.sock`);
+  const slirp = new Slirp({ addrs: [`${GATEWAY}/24`], hostLoopback: true });
+  const gateway = adapt(slirp, { ipv6: false });
+  const listener = await listen({ path });
+  const serving = serve(listener, { connectL2: (guest) => connectL2(guest, gateway) });
+  try {
+    const netdev = `stream,id=n0,server=off,addr.type=unix,addr.path=${path}`;
+    return await throughGuest(netdev, direction);
+  } finally {
+    await listener.close();
+    await serving;
+    gateway.close();
+    slirp.close();
+  }
+}
+
+async function guest(id: string, direction: Direction): Promise<Measurement[]> {
+  const missing = missingRequirements({ tools: GUEST_TOOLS, root: false });
+  if (missing.length > 0) {
+    process.stderr.write(`\n*** SKIPPED ${id}: needs ${missing.join(', ')} ***\n`);
+    return [];
+  }
+  await guestKernel();
+  const unit = 'Mbit/s';
+  const ours = await throughOurs(direction);
+  const theirs = await throughGuest('user,id=n0', direction);
+  return [
+    { id, value: ours, unit, bytesPerOp: null },
+    { id: `${id}@qemu-user`, value: theirs, unit, bytesPerOp: null },
+  ];
+}
+
 export const benches: readonly Bench[] = [
   {
     id: 'qemu.send',
@@ -136,4 +213,8 @@ export const benches: readonly Bench[] = [
       return [{ id: 'qemu.tcp', value: await stream(), unit: 'MB/s', bytesPerOp: null }];
     },
   },
+  ...(['up', 'down'] as const).map((direction) => {
+    const id = `qemu.guest.tcp.${direction}`;
+    return { id, unit: 'Mbit/s', measure: () => guest(id, direction) };
+  }),
 ];

@@ -10,8 +10,7 @@ import { after, test } from 'node:test';
 import { adapt, connectL2 } from '@pktkit/core';
 import { dial, type StreamAddress } from '@pktkit/qemu';
 import { Slirp } from '@pktkit/slirp';
-import { requireTools, until } from '@pktkit/testkit';
-import { bootGuest, guestKernel } from './guest.ts';
+import { bootGuest, guestKernel, requireTools, until } from '@pktkit/testkit';
 
 const TOOLS = ['busybox', 'cpio', 'qemu-system-x86_64'];
 const SIZE = 10_000_000;

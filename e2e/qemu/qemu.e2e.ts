@@ -7,13 +7,14 @@ import { after, before, test } from 'node:test';
 import {
   assertCleanCapture,
   type BackgroundProcess,
+  bootGuest,
+  guestKernel,
   missingRequirements,
   requireTools,
   scaled,
   until,
 } from '@pktkit/testkit';
 import { SERVER_PORT, SERVER4, World } from '../support/world.ts';
-import { bootGuest, guestKernel } from './guest.ts';
 
 const TOOLS = ['ip', 'busybox', 'cpio', 'curl', 'qemu-system-x86_64', 'tshark', 'ethtool'];
 const SIZE = scaled(50_000_000, 20_000_000);

@@ -28,6 +28,7 @@ export {
   type TcpFields,
   type UdpFields,
 } from './dissect.ts';
+export { bootGuest, type GuestKernel, type GuestOptions, guestKernel } from './guest.ts';
 export {
   freeSubnet,
   Netns,

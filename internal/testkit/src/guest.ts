@@ -1,6 +1,6 @@
 /**
  * A real guest: Debian's cloud kernel and a busybox initramfs that is built here, on an emulated CPU. Needs no root and
- * no disk image. The kernel package is taken apart, not installed, and kept in `e2e/.cache`.
+ * no disk image. The kernel package is taken apart, not installed, and kept in the folder `.cache` of this package.
  */
 
 import { createHash } from 'node:crypto';
@@ -17,8 +17,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type BackgroundProcess, findTool, type Netns, run, spawn } from '@pktkit/testkit';
+import { dirname, join } from 'node:path';
+import type { Netns } from './netns.ts';
+import { type BackgroundProcess, run, spawn } from './process.ts';
+import { findTool } from './requirements.ts';
 
 const CACHE = join(import.meta.dirname, '..', '.cache');
 /** What virtio-net needs, each after what it depends on. */
@@ -103,13 +105,15 @@ export interface GuestOptions {
   /** Where QEMU itself runs; here unless told. */
   netns?: Netns | undefined;
   mac?: string | undefined;
+  /** Programs of this machine that the script runs, by name; each is copied with the libraries that it names. */
+  programs?: readonly string[] | undefined;
 }
 
 /** Boots a guest. Its console is the process's standard output; the machine powers off when the script ends. */
 export async function bootGuest(options: GuestOptions): Promise<BackgroundProcess> {
-  const { netdev, script, netns, mac = '52:54:00:12:34:56' } = options;
+  const { netdev, script, netns, mac = '52:54:00:12:34:56', programs = [] } = options;
   const kernel = await guestKernel();
-  const initrd = await buildInitramfs(kernel, script);
+  const initrd = await buildInitramfs(kernel, script, programs);
   const args = [
     ...['-M', 'pc', '-accel', 'tcg', '-m', '256', '-nodefaults', '-no-reboot', '-display', 'none'],
     ...['-serial', 'stdio', '-kernel', kernel.vmlinuz, '-initrd', initrd],
@@ -122,10 +126,14 @@ export async function bootGuest(options: GuestOptions): Promise<BackgroundProces
   return guest;
 }
 
-async function buildInitramfs(kernel: GuestKernel, script: string): Promise<string> {
+async function buildInitramfs(
+  kernel: GuestKernel,
+  script: string,
+  programs: readonly string[],
+): Promise<string> {
   const root = mkdtempSync(join(tmpdir(), 'pktkit-initramfs-'));
   try {
-    for (const folder of ['bin', 'proc', 'sys', 'dev', 'etc', 'modules', 'etc/udhcpc']) {
+    for (const folder of ['bin', 'proc', 'sys', 'dev', 'tmp', 'etc', 'modules', 'etc/udhcpc']) {
       mkdirSync(join(root, folder), { recursive: true });
     }
     copyFileSync(realpathSync(findTool('busybox')!), join(root, 'bin/busybox'));
@@ -133,6 +141,7 @@ async function buildInitramfs(kernel: GuestKernel, script: string): Promise<stri
     for (const path of kernel.modules) {
       copyFileSync(path, join(root, 'modules', path.split('/').at(-1)!));
     }
+    for (const program of programs) await copyProgram(root, program);
     writeFileSync(join(root, 'init'), INIT, { mode: 0o755 });
     writeFileSync(join(root, 'script'), script);
     const udhcpc = join(root, 'etc/udhcpc/default.script');
@@ -143,5 +152,17 @@ async function buildInitramfs(kernel: GuestKernel, script: string): Promise<stri
     return image;
   } finally {
     rmSync(root, { recursive: true, force: true });
+  }
+}
+
+/** Copies a program to `/bin`, and its libraries and its loader to where it looks for them. */
+async function copyProgram(root: string, name: string): Promise<void> {
+  const path = findTool(name);
+  if (path === null) throw new Error(`the guest needs ${name}, which is not installed here`);
+  copyFileSync(realpathSync(path), join(root, 'bin', name));
+  const { stdout } = await run('ldd', [path]);
+  for (const [, library] of stdout.matchAll(/(\/\S+) \(0x/g)) {
+    mkdirSync(join(root, dirname(library)), { recursive: true });
+    copyFileSync(realpathSync(library), join(root, library));
   }
 }
