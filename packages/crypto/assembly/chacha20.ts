@@ -38,11 +38,28 @@ function rotl7(x: v128): v128 {
  * XORs the key stream of four blocks, from block `counter` on, to 256 bytes. Source and destination may be the same.
  */
 export function xor256(dst: usize, src: usize, counter: i32): void {
+  const count = i32x4.add(i32x4.splat(counter), i32x4(0, 1, 2, 3));
+  xorFour(dst, src, count, v128.load_splat<u32>(NONCE + 4));
+}
+
+/**
+ * Block 0 for the nonce and for the three whose second word is greater by 1, 2 and 3: 64 bytes each, of which the first 32
+ * are the message's one-time key (RFC 8439 §2.6).
+ */
+export function keysAhead(dst: usize): void {
+  for (let done = 0; done < 256; done += 16) v128.store(dst + done, i64x2.splat(0));
+  const counters = i32x4.add(v128.load_splat<u32>(NONCE + 4), i32x4(0, 1, 2, 3));
+  xorFour(dst, dst, i32x4.splat(0), counters);
+}
+
+/** Four blocks that differ in word 12, the block counter, and word 14, the second of the nonce. */
+// @ts-ignore: decorator
+@inline
+function xorFour(dst: usize, src: usize, w12: v128, w14: v128): void {
   const c0 = i32x4.splat(SIGMA0);
   const c1 = i32x4.splat(SIGMA1);
   const c2 = i32x4.splat(SIGMA2);
   const c3 = i32x4.splat(SIGMA3);
-  const count = i32x4.add(i32x4.splat(counter), i32x4(0, 1, 2, 3));
 
   let x0 = c0;
   let x1 = c1;
@@ -56,9 +73,9 @@ export function xor256(dst: usize, src: usize, counter: i32): void {
   let x9 = v128.load_splat<u32>(KEY + 20);
   let x10 = v128.load_splat<u32>(KEY + 24);
   let x11 = v128.load_splat<u32>(KEY + 28);
-  let x12 = count;
+  let x12 = w12;
   let x13 = v128.load_splat<u32>(NONCE);
-  let x14 = v128.load_splat<u32>(NONCE + 4);
+  let x14 = w14;
   let x15 = v128.load_splat<u32>(NONCE + 8);
 
   for (let i = 0; i < 10; i++) {
@@ -105,8 +122,8 @@ export function xor256(dst: usize, src: usize, counter: i32): void {
     i32x4.add(x8, v128.load_splat<u32>(KEY + 16)), i32x4.add(x9, v128.load_splat<u32>(KEY + 20)),
     i32x4.add(x10, v128.load_splat<u32>(KEY + 24)), i32x4.add(x11, v128.load_splat<u32>(KEY + 28)));
   quarter(dst, src, 48,
-    i32x4.add(x12, count), i32x4.add(x13, v128.load_splat<u32>(NONCE)),
-    i32x4.add(x14, v128.load_splat<u32>(NONCE + 4)), i32x4.add(x15, v128.load_splat<u32>(NONCE + 8)));
+    i32x4.add(x12, w12), i32x4.add(x13, v128.load_splat<u32>(NONCE)),
+    i32x4.add(x14, w14), i32x4.add(x15, v128.load_splat<u32>(NONCE + 8)));
 }
 
 /** Transposes four words of four blocks and XORs them: 16 bytes, at `off`, of each block. */

@@ -3,12 +3,12 @@
  * package compiles them into `src/wasm/module.ts`.
  */
 
-import { block, xor256 } from './chacha20';
+import { block, keysAhead, xor256 } from './chacha20';
 import { AAD, LENGTHS, STREAM, TAG, TEXT } from './layout';
 import { polyFinish, polyInit, polyUpdate } from './poly1305';
 
 export { blake2sBlocks } from './blake2s';
-export { block, polyFinish, polyInit, polyUpdate };
+export { block, keysAhead, polyFinish, polyInit, polyUpdate };
 
 /** What fits beside the one-time key's block into one run of four blocks. */
 const SHORT: i32 = 192;

@@ -41,6 +41,48 @@ for (const { title, provider } of providers) {
       oracle: noble.aead(name, key),
     });
 
+    it('chacha20poly1305: counters in any order, of two keys in turn', () => {
+      const random = seeded(3);
+      const pairs = [0, 1].map(() => {
+        const key = randomFill(random, new Uint8Array(32));
+        return pairOf('chacha20poly1305', key);
+      });
+      // Long ones: shorter messages make their key with their text.
+      const src = randomFill(random, new Uint8Array(700));
+      const expected = new Uint8Array(700 + 16);
+      const sealed = new Uint8Array(700 + 16);
+      const opened = new Uint8Array(700);
+      const nonce = new Uint8Array(12);
+      const check = (low: number, high: number, { ours: [{ cipher }], oracle }: Pair) => {
+        const label = `${title}, counter ${high}:${low}`;
+        oracle.sealCounter(expected, 0, src, 0, 700, low, high);
+        cipher.sealCounter(sealed, 0, src, 0, 700, low, high);
+        expectSame(sealed, expected, label);
+        isTrue(cipher.openCounter(opened, 0, sealed, 0, 700, low, high), label);
+        expectSame(opened, src, label);
+        isTrue(!cipher.openCounter(opened, 0, sealed, 0, 700, low ^ 1, high), label);
+      };
+      const steps = [1, 1, 1, 1, 1, 1, 2, 3, 4, 5, -1, -2, -3, -4, 0, 7, 1000];
+      for (const start of [0, 0x7fff_fff0, 0xffff_ff00]) {
+        let low = start;
+        for (let i = 0; i < 400; i++) {
+          low = Math.min(Math.max(low + steps[random(steps.length)], 0), 0xffff_ffff);
+          check(low, random(8) === 0 ? 1 : 0, pairs[random(2)]);
+          // A whole nonce in between has a key of its own.
+          if (random(8) === 0) {
+            const { ours, oracle } = pairs[0];
+            nonce[random(12)] = random(256);
+            oracle.seal(expected, 0, src, 0, 700, nonce, 0, null, 0, 0);
+            ours[0].cipher.seal(sealed, 0, src, 0, 700, nonce, 0, null, 0, 0);
+            expectSame(sealed, expected, `${title}, nonce ${toHex(nonce)}`);
+          }
+        }
+        // Up to the last counter of a high half, and into the next.
+        for (let end = 0xffff_fff0; end <= 0xffff_ffff; end++) check(end, 5, pairs[0]);
+        for (let next = 0; next < 6; next++) check(next, 6, pairs[0]);
+      }
+    });
+
     for (const name of AEADS) {
       it(`${name}: every alignment of source, destination and additional data`, () => {
         const random = seeded(7 + KEY_BYTES[name]);

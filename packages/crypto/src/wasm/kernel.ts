@@ -31,6 +31,7 @@ interface KernelExports {
   seal(len: number, aadLen: number): void;
   open(len: number, aadLen: number): number;
   block(dst: number, counter: number): void;
+  keysAhead(dst: number): void;
   stream(at: number, len: number, counter: number): void;
   polyInit(key: number): void;
   polyUpdate(src: number, len: number): void;

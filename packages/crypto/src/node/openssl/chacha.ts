@@ -16,6 +16,9 @@ export const POLY_CONTEXT_ROOM = 448;
 /** Up to here, two runs of the kernel, the calls cost more than the work. */
 const SHORT = 448;
 const COUNTER = NONCE - 4;
+/** One-time keys made at once, of counters in a row: four blocks take hardly longer than one. */
+const AHEAD = 4;
+const KEY_WORDS = 8;
 
 /** Addresses in the kernel's memory, made once. */
 export interface ChaChaPlaces {
@@ -62,6 +65,10 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
   readonly #native: ChaChaFunctions;
   readonly #memory: NativeMemory;
   readonly #places: ChaChaPlaces;
+  /** One-time keys of the counter #aheadLow, #aheadHigh and of those after it; made when a counter first asks for one. */
+  #ahead: Uint32Array | null = null;
+  #aheadLow = 0;
+  #aheadHigh = 0;
 
   constructor(
     native: ChaChaFunctions,
@@ -95,7 +102,7 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
     checkSeal(dst, dstOff, src, srcOff, len, tagOff);
     this.begin(nonce, nonceOff, aad, aadOff, aadLen);
     if (aadLen > 0) copyWindow(this.kernel.bytes, AAD, aad!, aadOff, aadLen);
-    this.#seal(dst, dstOff, src, srcOff, len, aadLen, tagOff);
+    this.#seal(dst, dstOff, src, srcOff, len, aadLen, tagOff, false);
   }
 
   override open(
@@ -129,7 +136,7 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
     checkOpen(dst, dstOff, src, srcOff, len, tagOff);
     this.begin(nonce, nonceOff, aad, aadOff, aadLen);
     if (aadLen > 0) copyWindow(this.kernel.bytes, AAD, aad!, aadOff, aadLen);
-    return this.#open(dst, dstOff, src, srcOff, len, aadLen, tagOff);
+    return this.#open(dst, dstOff, src, srcOff, len, aadLen, tagOff, false);
   }
 
   override sealCounter(
@@ -147,7 +154,7 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
     }
     checkSeal(dst, dstOff, src, srcOff, len, dstOff + len);
     this.beginCounter(counterLow, counterHigh);
-    this.#seal(dst, dstOff, src, srcOff, len, 0, dstOff + len);
+    this.#seal(dst, dstOff, src, srcOff, len, 0, dstOff + len, true);
   }
 
   override openCounter(
@@ -164,15 +171,17 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
     }
     checkOpen(dst, dstOff, src, srcOff, len, srcOff + len);
     this.beginCounter(counterLow, counterHigh);
-    return this.#open(dst, dstOff, src, srcOff, len, 0, srcOff + len);
+    return this.#open(dst, dstOff, src, srcOff, len, 0, srcOff + len, true);
   }
 
   override wipe(): void {
     super.wipe();
+    this.#ahead?.fill(0);
+    this.#ahead = null;
     this.#memory.release();
   }
 
-  /** Key, nonce and additional data stand in the kernel's memory. */
+  /** Key, nonce and additional data stand in the kernel's memory; `counted`: the nonce is a counter. */
   #seal(
     dst: Uint8Array,
     dstOff: number,
@@ -181,6 +190,7 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
     len: number,
     aadLen: number,
     tagOff: number,
+    counted: boolean,
   ): void {
     const memory = this.#memory;
     const native = this.#native;
@@ -191,7 +201,7 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
       this.#sealCopied(dst, dstOff, src, srcOff, len, aadLen, tagOff);
       return;
     }
-    this.kernel.run.block(STREAM, 0);
+    this.#oneTimeKey(counted);
     this.#chacha(to, from, len, 1);
     this.#polyBegin(places.stream, aadLen);
     const padding = -len & 15;
@@ -240,13 +250,14 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
     len: number,
     aadLen: number,
     tagOff: number,
+    counted: boolean,
   ): boolean {
     const memory = this.#memory;
     const places = this.#places;
-    const { bytes, run } = this.kernel;
+    const { bytes } = this.kernel;
     const from = memory.source.at(src, srcOff, len);
     const to = from === 0 ? 0 : memory.destination.at(dst, dstOff, len);
-    run.block(STREAM, 0);
+    this.#oneTimeKey(counted);
     if (to === 0) {
       this.source.copy(bytes, TEXT, src, srcOff, len);
       this.#polyCopied(places.stream, len, aadLen);
@@ -263,6 +274,34 @@ export class NativeChaCha20Poly1305 extends WasmChaCha20Poly1305 {
       this.#chacha(to, from, len, 1);
     }
     return true;
+  }
+
+  /**
+   * Puts the message's one-time key at STREAM. Messages in the order of their counters find theirs made three times of four.
+   * A group that begins with the last counters of a high half holds keys that nobody asks for: the kernel's addition wraps.
+   */
+  #oneTimeKey(counted: boolean): void {
+    const { words, run } = this.kernel;
+    const low = words[NONCE / 4 + 1];
+    const high = words[NONCE / 4 + 2];
+    if (!counted) {
+      run.block(STREAM, 0);
+      return;
+    }
+    let ahead = this.#ahead;
+    let at = low - this.#aheadLow;
+    if (ahead === null || at < 0 || at >= AHEAD || high !== this.#aheadHigh) {
+      ahead ??= new Uint32Array(AHEAD * KEY_WORDS);
+      run.keysAhead(STREAM);
+      for (let i = 0; i < AHEAD * KEY_WORDS; i++) {
+        ahead[i] = words[STREAM / 4 + (i >> 3) * 16 + (i & 7)];
+      }
+      this.#ahead = ahead;
+      this.#aheadLow = low;
+      this.#aheadHigh = high;
+      at = 0;
+    }
+    for (let i = 0; i < KEY_WORDS; i++) words[STREAM / 4 + i] = ahead[at * KEY_WORDS + i];
   }
 
   #chacha(to: number, from: number, len: number, counter: number): void {
