@@ -48,11 +48,11 @@ export async function inspectCapture(
   const { ignore, timeout = 120_000 } = options;
   const wanted = [MALFORMED, BAD_CHECKSUM, RETRANSMISSION].map((filter) => `(${filter})`);
   const except = ignore === undefined ? '' : ` && !(${ignore})`;
-  // One pass: what is wrong goes to standard output, the number of packets comes from the statistics.
+  const packets = await countPackets(file);
   const { stdout } = await run(
     'tshark',
     [
-      ...['-n', '-r', file, ...CHECK_SUMS, '-q', '-z', 'io,stat,0', '-P'],
+      ...['-n', '-r', file, ...CHECK_SUMS],
       ...['-Y', `(${wanted.join(' || ')})${except}`],
       ...['-T', 'fields', '-E', 'separator=/t'],
       ...['-e', 'frame.number', '-e', '_ws.malformed', '-e', '_ws.expert.group'],
@@ -63,7 +63,7 @@ export async function inspectCapture(
     { timeout },
   );
   const report: CaptureReport = {
-    packets: countPackets(stdout),
+    packets,
     malformed: [],
     badChecksums: [],
     retransmissions: [],
@@ -175,9 +175,13 @@ function none(what: string, found: string[]): void {
   assert(found.length === 0, `${found.length} ${what}:\n${shown}`);
 }
 
-/** From `-z io,stat,0`, whose only row reads `|  0.0 <> 1.2 |  frames | bytes |`. */
-function countPackets(stdout: string): number {
-  const row = /^\|[^|]*<>[^|]*\|\s*(\d+)\s*\|/m.exec(stdout);
-  if (row === null) throw new Error(`tshark printed no statistics:\n${stdout.slice(-500)}`);
-  return Number(row[1]);
+/**
+ * Of the whole file. tshark's own statistics do not serve: `io,stat` has no row when all packets bear the same time, `io,phs`
+ * counts packets with comments apart.
+ */
+async function countPackets(file: string): Promise<number> {
+  const { stdout } = await run('capinfos', ['-c', '-M', file]);
+  const count = /^Number of packets:\s+(\d+)$/m.exec(stdout);
+  if (count === null) throw new Error(`capinfos counted nothing:\n${stdout}`);
+  return Number(count[1]);
 }
