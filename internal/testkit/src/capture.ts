@@ -48,7 +48,7 @@ export async function inspectCapture(
   const { ignore, timeout = 120_000 } = options;
   const wanted = [MALFORMED, BAD_CHECKSUM, RETRANSMISSION].map((filter) => `(${filter})`);
   const except = ignore === undefined ? '' : ` && !(${ignore})`;
-  const packets = await countPackets(file);
+  const packets = await countPackets(file, timeout);
   const { stdout } = await run(
     'tshark',
     [
@@ -179,8 +179,8 @@ function none(what: string, found: string[]): void {
  * Of the whole file. tshark's own statistics do not serve: `io,stat` has no row when all packets bear the same time, `io,phs`
  * counts packets with comments apart.
  */
-async function countPackets(file: string): Promise<number> {
-  const { stdout } = await run('capinfos', ['-c', '-M', file]);
+async function countPackets(file: string, timeout: number): Promise<number> {
+  const { stdout } = await run('capinfos', ['-c', '-M', file], { timeout });
   const count = /^Number of packets:\s+(\d+)$/m.exec(stdout);
   if (count === null) throw new Error(`capinfos counted nothing:\n${stdout}`);
   return Number(count[1]);

@@ -10,11 +10,13 @@ it('WG-13: nothing is allocated for a packet that leaves, and one window for a p
     timeout: 290_000,
   });
   const bytes = JSON.parse(stdout) as Record<string, number>;
-  expect(Object.keys(bytes)).toHaveLength(4);
+  expect(Object.keys(bytes)).toHaveLength(6);
   for (const [name, perPacket] of Object.entries(bytes)) {
-    // A window has 56 bytes. Where the system puts buffers beyond 2 GiB, an address is an object of 16 bytes, made anew
-    // when OpenSSL is given another buffer than before: here, where two sides take turns, for each. Half of one such
-    // object is the measuring itself.
-    expect(perPacket, name).toBeLessThan(name.startsWith('out and in') ? 56 + 2 * 16 + 8 : 8);
+    // A window has 56 bytes, the smallest object 16: half of one is the measuring itself and the compiler's.
+    let most = name.startsWith('out and in') ? 56 + 8 : 8;
+    // Where the system puts buffers beyond 2 GiB, an address is such an object, made anew when OpenSSL is given another
+    // buffer than before: here twice, since what is sealed from where it lies is opened in a buffer of the pool.
+    if (name === 'out and in, 1392') most += 2 * 16;
+    expect(perPacket, name).toBeLessThan(most);
   }
 }, 300_000);
